@@ -1,0 +1,108 @@
+"""OTLP bodies: read, split by trace, written again as OTLP's JSON."""
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
+
+# A trace is taken in and refused by the chunk, so that one too long for the store is cut and not lost.
+CHUNK_SPANS = 500
+
+
+class MalformedError(ValueError):
+    """A body that is not what its content type says; the text is for the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Spans of one trace, one resource and one scope: the serialized `ResourceSpans` that the store keeps."""
+
+    trace_id: str
+    spans: int
+    data: bytes
+
+
+def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
+    """Raises MalformedError."""
+    try:
+        return ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise MalformedError(f"the body is no ExportTraceServiceRequest: {error}") from error
+
+
+def parse_json(body: bytes) -> ExportTraceServiceRequest:
+    """OTLP's JSON, which is protobuf's but for the ids, in hex. Raises MalformedError."""
+    try:
+        document = json.loads(body)
+        for span in _json_spans(document):
+            _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
+        return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    # What a body of the wrong shape raises depends on where it is wrong.
+    except (ValueError, TypeError, AttributeError, RecursionError, json_format.Error) as error:
+        raise MalformedError(f"the body is no ExportTraceServiceRequest in JSON: {error}") from error
+
+
+def _json_spans(document: Any) -> Iterator[dict[str, Any]]:
+    for resource in document.get("resourceSpans", ()):
+        for scope in resource.get("scopeSpans", ()):
+            for span in scope.get("spans", ()):
+                yield span
+                yield from span.get("links", ())
+
+
+def _replace_ids(span: dict[str, Any], replace: Any) -> None:
+    for key in ("traceId", "spanId", "parentSpanId"):
+        if key in span:
+            span[key] = replace(span[key])
+
+
+def split(request: ExportTraceServiceRequest) -> tuple[list[Chunk], int]:
+    """The request's spans by trace, and how many were rejected because their ids are not what OTLP asks for."""
+    chunks: list[Chunk] = []
+    rejected = 0
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            valid = [span for span in scope.spans if _valid(span)]
+            rejected += len(scope.spans) - len(valid)
+            chunks.extend(_by_trace(resource, scope, valid))
+    return chunks, rejected
+
+
+def _valid(span: Span) -> bool:
+    return (
+        len(span.trace_id) == 16
+        and any(span.trace_id)
+        and len(span.span_id) == 8
+        and any(span.span_id)
+        and len(span.parent_span_id) in {0, 8}
+    )
+
+
+def _by_trace(resource: ResourceSpans, scope: ScopeSpans, spans: list[Span]) -> Iterator[Chunk]:
+    for trace_id, group in groupby(sorted(spans, key=_trace_id), key=_trace_id):
+        members = list(group)
+        for at in range(0, len(members), CHUNK_SPANS):
+            kept = ResourceSpans(resource=resource.resource, schema_url=resource.schema_url)
+            part = members[at : at + CHUNK_SPANS]
+            kept.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url, spans=part)
+            yield Chunk(trace_id.hex(), len(part), kept.SerializeToString())
+
+
+def _trace_id(span: Span) -> bytes:
+    return span.trace_id
+
+
+def to_json(chunks: Iterable[bytes]) -> dict[str, Any]:
+    """`{"resourceSpans": […]}` as OTLP's JSON has it: ids in hex, enumerations as numbers."""
+    data = TracesData(resource_spans=[ResourceSpans.FromString(chunk) for chunk in chunks])
+    document: dict[str, Any] = json_format.MessageToDict(data, use_integers_for_enums=True)
+    for span in _json_spans(document):
+        _replace_ids(span, lambda value: base64.b64decode(value).hex())
+    return {"resourceSpans": document.get("resourceSpans", [])}

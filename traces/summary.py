@@ -1,0 +1,79 @@
+"""What the lists and the pictures need of a trace, small enough to keep for every trace in the store."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from traces.spans import Kind, Span
+from traces.trace import Edge, Trace, edges, node
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`starts_outbound` are the services whose outbound call begins a piece, `serves` those that were called.
+
+    `request_ids` are the values of `x-request-id` that the spans tell; `cut` says that spans are missing because the
+    trace was longer than the store allows. `operations` are service, span name and kind as the spans have them.
+    """
+
+    trace_id: str
+    start_ns: int
+    duration_ns: int
+    root: str
+    name: str
+    spans: int
+    pieces: int
+    missing_parents: int
+    errors: int
+    cut: bool
+    services: tuple[str, ...]
+    serves: tuple[str, ...]
+    starts_outbound: tuple[str, ...]
+    request_ids: tuple[str, ...]
+    operations: tuple[tuple[str, str, Kind], ...]
+    edges: tuple[Edge, ...]
+
+
+def summarize(trace: Trace, *, cut: bool) -> Summary:
+    """`cut`: the store refused some of the trace's spans."""
+    root = trace.tops[0]
+    return Summary(
+        trace_id=trace.trace_id,
+        start_ns=trace.start_ns,
+        duration_ns=trace.duration_ns,
+        root=node(root),
+        name=next((name for span in trace.spans if (name := rpc_of(span))), sys.intern(root.name)),
+        spans=len(trace.spans),
+        pieces=len(trace.tops),
+        missing_parents=len(trace.missing_parents),
+        errors=sum(span.error for span in trace.spans),
+        cut=cut,
+        services=_distinct(node(span) for span in trace.spans),
+        serves=_distinct(node(span) for span in trace.spans if span.kind is Kind.SERVER),
+        starts_outbound=_distinct(node(span) for span in trace.tops if span.kind is Kind.CLIENT and not span.parent_id),
+        request_ids=_distinct(value for span in trace.spans if (value := request_id_of(span))),
+        operations=_distinct((span.service, sys.intern(span.name), span.kind) for span in trace.spans),
+        edges=edges(trace),
+    )
+
+
+def _distinct(values: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def request_id_of(span: Span) -> str:
+    """Envoy writes `guid:x-request-id`, the requester `talk.request_id`."""
+    return span.attribute("guid:x-request-id", "talk.request_id")
+
+
+def rpc_of(span: Span) -> str:
+    """The method of a gRPC call, without its service: what the requester or a URL's last part says."""
+    told = span.attribute("talk.rpc", "rpc.method")
+    if told:
+        return sys.intern(told.rsplit("/", 1)[-1])
+    url = span.attribute("http.url", "url.full", "url.path")
+    grpc = span.attribute("http.protocol") == "HTTP/2" or span.attribute("grpc.status_code")
+    return sys.intern(url.split("?", 1)[0].rsplit("/", 1)[-1]) if url and grpc else ""
