@@ -1,0 +1,1 @@
+"""svc1: the Talk service with the facts of service.yaml."""

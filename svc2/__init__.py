@@ -1,0 +1,1 @@
+"""svc2: the Talk service with the facts of service.yaml."""

@@ -1,0 +1,1 @@
+"""The one Talk implementation: forwards a call to the next hop, or answers it where there is none."""

@@ -1,0 +1,336 @@
+"""A service's facts: a YAML file, then the environment, checked once at start, immutable afterwards.
+
+Each setting has one name: ``next_hop`` in the file, ``TALK_NEXT_HOP`` in the environment. docs/configuration.md has the
+table; a test holds it against `SETTINGS`.
+"""
+
+import difflib
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import yaml
+
+from talk.propagation import FAMILIES, Propagation, check_entry, expand
+
+LogFormat = Literal["json", "text", "off"]
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message is one line with the source, the key and the fix."""
+
+
+@dataclass(frozen=True)
+class ServerTls:
+    """PEM files of the listening side. With `client_ca`, a client without a certificate from it is refused."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+
+
+@dataclass(frozen=True)
+class ClientTls:
+    """PEM files of the calling side: the CA that signed the next hop, and a certificate of our own for mutual TLS."""
+
+    ca: Path
+    cert: Path | None
+    key: Path | None
+    authority: str
+
+
+@dataclass(frozen=True)
+class NextHop:
+    """Whom to call. `name` stands in messages and need not be the host: `svc2 -> svc3`."""
+
+    target: str
+    name: str
+    tls: ClientTls | None
+    retry: bool
+    http_proxy: bool
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this process says it is, in hop records and logs."""
+
+    service: str
+    version: str
+    instance: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Seconds: `pause` between NOT_SERVING and the refusal of new calls, `grace` for calls in flight after that."""
+
+    pause: float
+    grace: float
+
+
+@dataclass(frozen=True)
+class Config:
+    identity: Identity
+    listen: tuple[str, ...]
+    tls: ServerTls | None
+    next_hop: NextHop | None
+    propagation: Propagation
+    hop_records: bool
+    log_format: LogFormat
+    drain: Drain
+    channelz: bool
+
+
+class Setting(NamedTuple):
+    """How a setting is read: `parse` gets the text or YAML value and raises ValueError with the fix."""
+
+    parse: Callable[[Any], Any]
+    default: Any
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r} is no text on one line: write a plain string")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", _text(value)):
+        raise ValueError(f"{value!r} is no name: use 1 to 63 letters, digits, '-', '_', '.'")
+    return _text(value)
+
+
+def _switch(value: Any) -> bool:
+    # YAML 1.1 reads a bare on/off as a boolean; the environment has text.
+    states = {True: True, False: False, "on": True, "off": False, "true": True, "false": False}
+    if not isinstance(value, str | bool) or value not in states:
+        raise ValueError(f"{value!r} is no switch: write on or off")
+    return states[value]
+
+
+def _seconds(value: Any) -> float:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)(ms|s|m)", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f"{value!r} is no duration: write a number with ms, s or m, for example 500ms or 10s")
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
+
+
+def _log_format(value: Any) -> str:
+    formats = {False: "off", "json": "json", "text": "text", "off": "off"}  # YAML 1.1 reads a bare off as False
+    if not isinstance(value, str | bool) or value not in formats:
+        raise ValueError(f"{value!r} is no log format: write json, text or off")
+    return formats[value]
+
+
+def _items(value: Any) -> tuple[str, ...]:
+    """A list in YAML, or a comma-separated text."""
+    parts = value if isinstance(value, list) else _text(value).split(",")
+    return tuple(_text(part).strip() for part in parts if part != "")
+
+
+def _file(value: Any) -> Path:
+    path = Path(_text(value))
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; give the path of a PEM file") from error
+    return path
+
+
+def _port(text: str, lowest: int) -> int:
+    if not re.fullmatch(r"\d{1,5}", text) or not lowest <= int(text) <= 65535:
+        raise ValueError(f"port {text!r} is out of range: use {lowest} to 65535")
+    return int(text)
+
+
+def _host_port(text: str, lowest: int) -> None:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} has no port: write HOST:PORT")
+    if not re.fullmatch(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+", host):
+        raise ValueError(f"{text!r} has no host: write HOST:PORT, or [ADDRESS]:PORT for IPv6")
+    _port(port, lowest)
+
+
+def _unix_path(path: str) -> None:
+    # sockaddr_un.sun_path holds 108 bytes with its closing zero (unix(7)).
+    if not path or len(path.encode()) > 107:
+        raise ValueError(f"socket path {path!r} has {len(path.encode())} bytes: use 1 to 107")
+
+
+def _listen(value: Any) -> tuple[str, ...]:
+    addresses = _items(value)
+    for address in addresses:
+        if address.startswith("unix:"):
+            _unix_path(address.removeprefix("unix:"))
+        else:
+            _host_port(address, lowest=0)
+    if not addresses:
+        raise ValueError("no address to listen on: write 0.0.0.0:9996, [::]:9996 or unix:/PATH")
+    return addresses
+
+
+def _target(value: Any) -> str | None:
+    """A gRPC target, or None for the last hop of the chain."""
+    target = _text(value)
+    if target == "none":
+        return None
+    scheme, colon, rest = target.partition(":")
+    if scheme == "unix" and colon:
+        _unix_path(rest)
+    elif scheme in ("ipv4", "ipv6") and colon:
+        for address in rest.split(","):
+            _host_port(address, lowest=1)
+    elif target.startswith("dns:///"):
+        _host_port(target.removeprefix("dns:///"), lowest=1)
+    else:
+        raise ValueError(
+            f"{target!r} is no target: write dns:///HOST:PORT, ipv4:A:P,B:P, ipv6:[A]:P, unix:/PATH or none"
+        )
+    return target
+
+
+def _propagation(value: Any) -> Propagation:
+    entries = _items(value)
+    if entries == ("none",):
+        return Propagation(enabled=False)
+    return Propagation(expand(FAMILIES if entries == ("default",) else entries))
+
+
+def _additions(value: Any) -> tuple[str, ...]:
+    return tuple(check_entry(entry) for entry in _items(value))
+
+
+_MISSING: Final = ""
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "name": Setting(_name, None),
+    "version": Setting(_name, "v1"),
+    "instance": Setting(_name, None),
+    "listen": Setting(_listen, ("0.0.0.0:9996",)),
+    "next_hop": Setting(_target, _MISSING),
+    "next_name": Setting(_name, None),
+    "propagate": Setting(_propagation, Propagation()),
+    "propagate_also": Setting(_additions, ()),
+    "hop_records": Setting(_switch, True),
+    "log_format": Setting(_log_format, "json"),
+    "drain_pause": Setting(_seconds, 0.0),
+    "grace": Setting(_seconds, 10.0),
+    "retry": Setting(_switch, False),
+    "channelz": Setting(_switch, False),
+    "http_proxy": Setting(_switch, False),
+    "tls_cert": Setting(_file, None),
+    "tls_key": Setting(_file, None),
+    "tls_client_ca": Setting(_file, None),
+    "next_hop_ca": Setting(_file, None),
+    "next_hop_cert": Setting(_file, None),
+    "next_hop_key": Setting(_file, None),
+    "next_hop_authority": Setting(_name, ""),
+}
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Config:
+    """Reads `file` (or the one that TALK_CONFIG names), then TALK_* variables. ConfigError: exit code 2."""
+    source = Path(environ["TALK_CONFIG"]) if environ.get("TALK_CONFIG") else file
+    values = dict(_read_settings(source)) | dict(_environment_settings(environ))
+    where = {key: origin for key, (origin, _) in values.items()}
+    settings = {key: setting.default for key, setting in SETTINGS.items()}
+    for key, (origin, raw) in values.items():
+        try:
+            settings[key] = SETTINGS[key].parse(raw)
+        except ValueError as error:
+            raise ConfigError(f"{origin}: {error}") from error
+    return _build(settings, lambda key: where.get(key, f"{source}: {key}"))
+
+
+def _read_settings(file: Path) -> Iterator[tuple[str, tuple[str, Any]]]:
+    for key, value in _read_yaml(file).items():
+        if key not in SETTINGS:
+            raise ConfigError(f"{file}: {key}: unknown key; {_did_you_mean(str(key), SETTINGS)}")
+        yield str(key), (f"{file}: {key}", value)
+
+
+def _read_yaml(file: Path) -> dict[Any, Any]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}; write it, or name another file in TALK_CONFIG") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file}: no YAML: {reason}; write `key: value` lines") from error
+    if document is not None and not isinstance(document, dict):
+        raise ConfigError(f"{file}: holds a {type(document).__name__}; write `key: value` lines")
+    return document or {}
+
+
+def _environment_settings(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    variables = {f"TALK_{key.upper()}": key for key in SETTINGS}
+    for variable, value in environ.items():
+        if variable in variables:
+            yield variables[variable], (f"environment: {variable}", value)
+        # Kubernetes and test tools set variables of their own: only what looks like a slip is refused.
+        elif variable.startswith("TALK_") and variable != "TALK_CONFIG" and _close(variable, variables):
+            raise ConfigError(f"environment: {variable}: unknown variable; {_did_you_mean(variable, variables)}")
+
+
+def _close(word: str, known: Mapping[str, Any]) -> list[str]:
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.85)
+
+
+def _did_you_mean(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def _build(settings: Mapping[str, Any], where: Callable[[str], str]) -> Config:
+    if settings["name"] is None:
+        raise ConfigError(f"{where('name')}: missing; write the service's name, for example svc1")
+    propagation: Propagation = settings["propagate"]
+    listed = tuple(dict.fromkeys(propagation.listed + settings["propagate_also"]))
+    return Config(
+        identity=Identity(settings["name"], settings["version"], settings["instance"] or socket.gethostname()),
+        listen=settings["listen"],
+        tls=_server_tls(settings, where),
+        next_hop=_next_hop(settings, where),
+        propagation=Propagation(listed, propagation.enabled),
+        hop_records=settings["hop_records"],
+        log_format=settings["log_format"],
+        drain=Drain(settings["drain_pause"], settings["grace"]),
+        channelz=settings["channelz"],
+    )
+
+
+def _server_tls(settings: Mapping[str, Any], where: Callable[[str], str]) -> ServerTls | None:
+    cert, key, client_ca = (settings[name] for name in ("tls_cert", "tls_key", "tls_client_ca"))
+    if (cert is None) != (key is None):
+        raise ConfigError(f"{where('tls_cert')}: a certificate needs its key; set tls_cert and tls_key together")
+    if cert is None and client_ca is not None:
+        raise ConfigError(f"{where('tls_client_ca')}: needs a certificate of our own; set tls_cert and tls_key")
+    return ServerTls(cert, key, client_ca) if cert is not None else None
+
+
+def _next_hop(settings: Mapping[str, Any], where: Callable[[str], str]) -> NextHop | None:
+    target = settings["next_hop"]
+    if target == _MISSING:
+        raise ConfigError(f"{where('next_hop')}: missing; write whom to call, or none for the last hop of the chain")
+    if target is None:
+        return None
+    return NextHop(
+        target=target,
+        name=settings["next_name"] or target,
+        tls=_client_tls(settings, where),
+        retry=settings["retry"],
+        http_proxy=settings["http_proxy"],
+    )
+
+
+def _client_tls(settings: Mapping[str, Any], where: Callable[[str], str]) -> ClientTls | None:
+    ca, cert, key = (settings[name] for name in ("next_hop_ca", "next_hop_cert", "next_hop_key"))
+    if (cert is None) != (key is None):
+        raise ConfigError(f"{where('next_hop_cert')}: needs its key; set next_hop_cert and next_hop_key together")
+    if ca is None and (cert is not None or settings["next_hop_authority"]):
+        # Without it the call would go out in plaintext, and nobody would notice.
+        raise ConfigError(f"{where('next_hop_ca')}: missing; name the CA that signed the next hop's certificate")
+    return ClientTls(ca, cert, key, settings["next_hop_authority"]) if ca is not None else None

@@ -1,0 +1,114 @@
+"""The hop record: what one hop says of a call in its trailing metadata, so that a caller can read the path in order."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from protos.hop_pb2 import REFUSED, UNLISTED, Fate, Header, Hop
+from talk.propagation import Pair, Received
+
+KEY: Final = "talk-hop-bin"
+
+RECORD_LIMIT: Final = 1024
+"""Bytes of an encoded record at most."""
+TRAILERS_LIMIT: Final = 6 * 1024
+"""Bytes of trailing metadata past which a record is shortened: a caller refuses trailers at 8 KiB by default."""
+_TRAILERS_CEILING: Final = 7 * 1024 + 512
+"""Bytes past which even a shortened record is left out: a record must never make a call fail."""
+_WHOLE_VALUE: Final = 256
+_PREFIX: Final = 64
+_DIGEST: Final = 8
+
+_IDENTITY: Final = re.compile(r'URI=("?)([^";,]*)\1')
+
+
+def peer_identity(metadata: Sequence[Pair], peer: str) -> str:
+    """The caller's workload identity, as the sidecar in front says it, else gRPC's own peer.
+
+    A proxy that appends puts its direct caller last. Without a sidecar any client may write this header: it names,
+    it does not prove.
+    """
+    for key, value in metadata:
+        if key == "x-forwarded-client-cert" and isinstance(value, str) and (found := _IDENTITY.findall(value)):
+            return str(found[-1][1])[:_WHOLE_VALUE]
+    return peer
+
+
+def headers(received: Sequence[Received]) -> list[Header]:
+    """Each received header, once and in order, as the record shows it."""
+    return [_header(*one) for one in received]
+
+
+def _header(key: str, value: str | bytes, fate: Fate) -> Header:
+    if fate in (REFUSED, UNLISTED):
+        return Header(key=key, fate=fate)
+    raw = value.encode() if isinstance(value, str) else value
+    if len(raw) <= _WHOLE_VALUE:
+        return Header(key=key, value=raw, fate=fate)
+    return Header(key=key, value=raw[:_PREFIX], length=len(raw), sha256=hashlib.sha256(raw).digest(), fate=fate)
+
+
+def add(record: Hop, later: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Puts `record` in front of what came from later hops, shortened or left out where it would be too much."""
+    encoded = _within_limit(record)
+    size = _size(later)
+    if size + _cost(KEY, encoded) > TRAILERS_LIMIT:
+        encoded = _shortened(record).SerializeToString()
+    if size + _cost(KEY, encoded) > _TRAILERS_CEILING:
+        return tuple(later)
+    return ((KEY, encoded), *later)
+
+
+def _within_limit(record: Hop) -> bytes:
+    """Encodes the record in at most `RECORD_LIMIT` bytes, giving up the least telling part first."""
+    encoded = record.SerializeToString()
+    for make_smaller in (_digest_values, _drop_bare_keys, _shortened):
+        if len(encoded) <= RECORD_LIMIT:
+            break
+        record = make_smaller(record)
+        encoded = record.SerializeToString()
+    return encoded
+
+
+def _digest_values(record: Hop) -> Hop:
+    """Puts length and digest in place of values, longest first, until the record fits."""
+    for header in sorted(record.headers, key=Header.ByteSize, reverse=True):
+        if record.ByteSize() <= RECORD_LIMIT or len(header.value) + len(header.sha256) <= _DIGEST:
+            break
+        digest = header.sha256 or hashlib.sha256(header.value).digest()
+        header.length = header.length or len(header.value)
+        header.sha256 = digest[:_DIGEST]
+        header.value = b""
+    return record
+
+
+def _drop_bare_keys(record: Hop) -> Hop:
+    kept = [header for header in record.headers if header.fate not in (REFUSED, UNLISTED)]
+    del record.headers[:]
+    record.headers.extend(kept)
+    return record
+
+
+def _shortened(record: Hop) -> Hop:
+    return Hop(
+        service=record.service,
+        version=record.version,
+        trace_id=record.trace_id[:64],
+        status=record.status,
+        shortened=True,
+    )
+
+
+def is_from_next_hop(trailers: Sequence[Pair]) -> bool:
+    """True where the answer holds a record: the status is a hop's own, not a library's or a proxy's."""
+    return any(key == KEY for key, _ in trailers)
+
+
+def _size(pairs: Sequence[Pair]) -> int:
+    return sum(_cost(key, value) for key, value in pairs)
+
+
+def _cost(key: str, value: str | bytes) -> int:
+    # Metadata size as HTTP/2 counts it (RFC 9113 10.5.1).
+    return len(key) + len(value) + 32

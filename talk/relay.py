@@ -1,0 +1,213 @@
+"""The onward call: the next hop's channel, the four exchanges message by message, and errors translated in one place.
+
+Messages pass as bytes, undecoded. Each exchange gets an onward call that was made in the open, with its `metadata=` and
+`timeout=`, and ends it on every way out: a caller that cancels or vanishes cancels all later hops.
+"""
+
+from __future__ import annotations  # the types of grpc.aio are subscripted in stubs only
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+import grpc
+
+from protos import hello_pb2, landing_pb2
+from talk import hops
+from talk.config import ClientTls, NextHop
+from talk.propagation import Pair, backward
+
+SERVICES: Final = (
+    landing_pb2.DESCRIPTOR.services_by_name["LandingService"].full_name,
+    hello_pb2.DESCRIPTOR.services_by_name["LandingService"].full_name,
+)
+"""The service's name and its alias: a call goes on under the name that it came with."""
+
+MESSAGE_LIMIT: Final = 4 * 1024 * 1024
+METADATA_LIMIT: Final = 16 * 1024
+
+COMMON_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    # Between the default soft limit (8 KiB) and the hard one, gRPC refuses calls at random.
+    ("grpc.max_metadata_size", METADATA_LIMIT),
+    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
+)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_RequestStream: TypeAlias = "grpc.aio.StreamUnaryCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
+_AnswerOne: TypeAlias = "grpc.aio.UnaryUnaryCall[bytes, bytes] | grpc.aio.StreamUnaryCall[bytes, bytes]"
+_AnswerStream: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
+
+
+class Status(NamedTuple):
+    """How a call ended, as the caller is told."""
+
+    code: grpc.StatusCode
+    message: str = ""
+
+
+@dataclass
+class Exchange:
+    """What one call has done so far: messages from and to the caller, and what the later hops said at its end."""
+
+    messages_in: int = 0
+    messages_out: int = 0
+    trailers: tuple[Pair, ...] = ()
+
+
+class Onward:
+    """The four RPCs of the next hop, under both service names, on one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.talk: Mapping[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {
+            name: channel.unary_unary(f"/{name}/Talk") for name in SERVICES
+        }
+        self.talk_one_answer_more: Mapping[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {
+            name: channel.unary_stream(f"/{name}/TalkOneAnswerMore") for name in SERVICES
+        }
+        self.talk_more_answer_one: Mapping[str, grpc.aio.StreamUnaryMultiCallable[bytes, bytes]] = {
+            name: channel.stream_unary(f"/{name}/TalkMoreAnswerOne") for name in SERVICES
+        }
+        self.talk_bidirectional: Mapping[str, grpc.aio.StreamStreamMultiCallable[bytes, bytes]] = {
+            name: channel.stream_stream(f"/{name}/TalkBidirectional") for name in SERVICES
+        }
+
+
+@contextlib.asynccontextmanager
+async def connect(next_hop: NextHop) -> AsyncIterator[Onward]:
+    """Opens the channel to the next hop, which connects at the first call, and closes it with the block."""
+    options = [*COMMON_OPTIONS, *_channel_options(next_hop)]
+    if next_hop.tls is None:
+        channel = grpc.aio.insecure_channel(next_hop.target, options=options)
+    else:
+        channel = grpc.aio.secure_channel(next_hop.target, _credentials(next_hop.tls), options=options)
+    async with channel:
+        yield Onward(channel)
+
+
+def _credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        root_certificates=tls.ca.read_bytes(),
+        private_key=tls.key.read_bytes() if tls.key else None,
+        certificate_chain=tls.cert.read_bytes() if tls.cert else None,
+    )
+
+
+def _channel_options(next_hop: NextHop) -> list[tuple[str, Any]]:
+    options: list[tuple[str, Any]] = [
+        ("grpc.service_config", json.dumps(_service_config(next_hop))),
+        ("grpc.enable_http_proxy", int(next_hop.http_proxy)),
+        # A next hop that comes back is found within a second, not after gRPC's default back-off of up to 120 s.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 700),
+        ("grpc.dns_min_time_between_resolutions_ms", 500),
+        # Servers answer pings that come more often than every 5 minutes with too_many_pings (gRFC A8).
+        ("grpc.keepalive_time_ms", 310_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+    if next_hop.tls and next_hop.tls.authority:
+        options.append(("grpc.ssl_target_name_override", next_hop.tls.authority))
+    return options
+
+
+def _service_config(next_hop: NextHop) -> dict[str, Any]:
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if next_hop.retry:
+        policy = {
+            "maxAttempts": 3,
+            "initialBackoff": "0.02s",
+            "maxBackoff": "0.2s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        # Talk alone: it is idempotent, and a stream cannot be taken back once it has begun.
+        config["methodConfig"] = [
+            {"name": [{"service": name, "method": "Talk"} for name in SERVICES], "retryPolicy": policy}
+        ]
+    return config
+
+
+async def unary_unary(call: grpc.aio.UnaryUnaryCall[bytes, bytes], context: Context, exchange: Exchange) -> bytes:
+    try:
+        return await _relay_answer(call, context, exchange)
+    finally:
+        call.cancel()
+
+
+async def unary_stream(call: grpc.aio.UnaryStreamCall[bytes, bytes], context: Context, exchange: Exchange) -> None:
+    try:
+        await _relay_answers(call, context, exchange)
+    finally:
+        call.cancel()
+
+
+async def stream_unary(call: grpc.aio.StreamUnaryCall[bytes, bytes], context: Context, exchange: Exchange) -> bytes:
+    requests = asyncio.create_task(_relay_requests(call, context, exchange))
+    try:
+        return await _relay_answer(call, context, exchange)
+    finally:
+        call.cancel()
+        requests.cancel()
+
+
+async def stream_stream(call: grpc.aio.StreamStreamCall[bytes, bytes], context: Context, exchange: Exchange) -> None:
+    requests = asyncio.create_task(_relay_requests(call, context, exchange))
+    try:
+        await _relay_answers(call, context, exchange)
+    finally:
+        call.cancel()
+        requests.cancel()
+
+
+async def next_request(context: Context) -> bytes | None:
+    """The caller's next message, or None once it has half-closed."""
+    request: object = await context.read()
+    return cast("bytes", request) if request is not grpc.aio.EOF else None
+
+
+async def _relay_requests(call: _RequestStream, context: Context, exchange: Exchange) -> None:
+    # Whatever ends the onward call ends this too; the side that reads the answers says why.
+    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+        while (request := await next_request(context)) is not None:
+            exchange.messages_in += 1
+            await call.write(request)
+        await call.done_writing()
+
+
+async def _relay_answer(call: _AnswerOne, context: Context, exchange: Exchange) -> bytes:
+    answer = await call
+    await _send_initial_metadata(call, context)
+    exchange.messages_out = 1
+    exchange.trailers = backward(await call.trailing_metadata())
+    return answer
+
+
+async def _relay_answers(call: _AnswerStream, context: Context, exchange: Exchange) -> None:
+    await _send_initial_metadata(call, context)
+    while (answer := await call.read()) is not grpc.aio.EOF:
+        await context.write(cast("bytes", answer))
+        exchange.messages_out += 1
+    exchange.trailers = backward(await call.trailing_metadata())
+
+
+async def _send_initial_metadata(call: grpc.aio.Call, context: Context) -> None:
+    # Where there is none it goes with the first answer: an error then stays what Envoy can retry, trailers alone.
+    if metadata := backward(await call.initial_metadata()):
+        await context.send_initial_metadata(metadata)
+
+
+def translate(error: grpc.aio.AioRpcError, edge: str, exchange: Exchange) -> Status:
+    """The status of an onward call as the caller gets it, with the later hops' trailers kept in `exchange`.
+
+    A status that came with a hop's record is a hop's own and passes unchanged. One without was made by a library or a
+    proxy on the way, whose text names nobody: `edge`, such as ``svc2 -> svc3``, goes in front.
+    """
+    exchange.trailers = backward(error.trailing_metadata() or ())
+    message = error.details() or ""
+    if not hops.is_from_next_hop(exchange.trailers):
+        message = f"{edge}: {message}"
+    return Status(error.code(), message)

@@ -1,0 +1,199 @@
+"""A service's life: configuration, health, reflection, signals, drain."""
+
+from __future__ import annotations  # the types of grpc.aio are subscripted in stubs only
+
+import asyncio
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_channelz.v1 import channelz, channelz_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+
+from talk import relay
+from talk.config import Config, ConfigError, Drain, ServerTls, load
+from talk.logs import CallLog, open_log
+from talk.service import Answerer, Desk, Forwarder, Service, generic_handlers
+
+USAGE: Final = 2
+"""Exit code for a configuration that cannot be used."""
+
+_REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
+_CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
+_HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_BRIEF: Final = 1.0
+
+
+def main(file: Path) -> int:
+    """Runs the service of one YAML file until SIGTERM or Ctrl-C; returns the exit code."""
+    try:
+        config = load(file, os.environ)
+        with open_log(config.identity, config.log_format) as log:
+            _run(serve(config, log))
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 (one line for the person who starts it)
+        return USAGE
+    return 0
+
+
+def _run(main_task: Any) -> None:
+    # uvloop does not exist on Windows.
+    run = asyncio.run if sys.platform == "win32" else importlib.import_module("uvloop").run
+    run(main_task)
+
+
+async def serve(config: Config, log: CallLog) -> None:
+    """Serves until the first SIGTERM or SIGINT, then drains; a second signal ends the process at once.
+
+    ConfigError where an address cannot be listened on.
+    """
+    with _stop_signal() as stopped:
+        async with _server(config, log) as (server, desk, healthy):
+            await stopped.wait()
+            log.event("draining", in_flight=desk.in_flight)
+            await _drain(server, desk, healthy, config.drain)
+    log.event("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _server(
+    config: Config, log: CallLog
+) -> AsyncIterator[tuple[grpc.aio.Server, Desk, health.aio.HealthServicer]]:
+    async with _service(config, log) as (service, desk):
+        server = grpc.aio.server(options=_server_options(config))
+        server.add_generic_rpc_handlers(generic_handlers(service))
+        healthy = await _add_operation(server, channelz_too=config.channelz)
+        addresses = [_listen(server, address, config.tls) for address in config.listen]
+        await server.start()
+        try:
+            log.event("listening", addresses=addresses)
+            yield server, desk, healthy
+        finally:
+            await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def _service(config: Config, log: CallLog) -> AsyncIterator[tuple[Service, Desk]]:
+    next_name = config.next_hop.name if config.next_hop else None
+    desk = Desk(config.identity, next_name, config.propagation, log, records=config.hop_records)
+    if config.next_hop is None:
+        yield Answerer(desk), desk
+    else:
+        async with relay.connect(config.next_hop) as onward:
+            yield Forwarder(desk, onward), desk
+
+
+def _server_options(config: Config) -> list[tuple[str, Any]]:
+    return [
+        *relay.COMMON_OPTIONS,
+        # Without this, a second service on a taken port would start and get every other call.
+        ("grpc.so_reuseport", 0),
+        # Clients may ping as often as every 10 s, with calls or without, before they get too_many_pings.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.enable_channelz", int(config.channelz)),
+    ]
+
+
+async def _add_operation(server: grpc.aio.Server, *, channelz_too: bool) -> health.aio.HealthServicer:
+    """Adds health for the whole and both service names, reflection in both its versions, and channelz if wanted."""
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    for name in relay.SERVICES:
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    names = [*relay.SERVICES, _HEALTH, reflection.SERVICE_NAME, _REFLECTION_V1]
+    if channelz_too:
+        channelz.add_channelz_servicer(server)
+        names.append(_CHANNELZ)
+    _add_reflection(server, names)
+    return healthy
+
+
+def _add_reflection(server: grpc.aio.Server, names: list[str]) -> None:
+    servicer = reflection.aio.ReflectionServicer(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    # v1 is v1alpha under another name (gRPC's reflection protocol); newer clients ask for it first.
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    v1 = grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": handler})
+    server.add_generic_rpc_handlers([v1])
+
+
+def _listen(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> str:
+    """Binds an address and returns the one that was bound; ConfigError where it cannot be."""
+    _check_free(address)
+    try:
+        port = server.add_secure_port(address, _credentials(tls)) if tls else server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {address}: taken, or not an address of this machine; set TALK_LISTEN"
+        ) from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _check_free(address: str) -> None:
+    """gRPC takes over a Unix socket that another process serves, and makes none in a missing folder."""
+    if not address.startswith("unix:"):
+        return
+    path = Path(address.removeprefix("unix:"))
+    if not path.parent.is_dir():
+        raise ConfigError(f"cannot listen on {address}: no folder {path.parent}; make it, or set TALK_LISTEN")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(os.fspath(path)) not in (errno.ENOENT, errno.ECONNREFUSED):
+            raise ConfigError(f"cannot listen on {address}: another process does, or it is no socket; set TALK_LISTEN")
+
+
+def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key.read_bytes(), tls.cert.read_bytes())],
+        root_certificates=tls.client_ca.read_bytes() if tls.client_ca else None,
+        require_client_auth=tls.client_ca is not None,
+    )
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """Sets the event at the first SIGTERM or SIGINT; the next one takes its default course, the end."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        stopped.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def _drain(server: grpc.aio.Server, desk: Desk, healthy: health.aio.HealthServicer, drain: Drain) -> None:
+    with contextlib.suppress(TimeoutError):  # a watcher that does not read holds up the others, not the drain
+        await asyncio.wait_for(healthy.enter_graceful_shutdown(), _BRIEF)
+    # New calls still come while load balancers take notice of NOT_SERVING.
+    await asyncio.sleep(drain.pause)
+    stopping = asyncio.create_task(server.stop(drain.grace))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(desk.idle.wait(), drain.grace)
+    # What is left are health watches and reflection streams, which never end by themselves.
+    await asyncio.wait([stopping], timeout=min(_BRIEF, drain.grace))
+    await server.stop(None)
+    await stopping

@@ -1,0 +1,265 @@
+"""The four handlers, under both service names: forward where there is a next hop, answer where there is none."""
+
+from __future__ import annotations  # the types of grpc.aio are subscripted in stubs only
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+
+from protos.hop_pb2 import Hop
+from protos.landing_pb2 import TalkResult
+from talk import answers, hops, propagation, relay
+from talk.config import Identity
+from talk.logs import CallLog
+from talk.propagation import Propagation, Received
+from talk.relay import Context, Exchange, Onward, Status
+
+T = TypeVar("T")
+_UINT32_MAX: Final = 2**32 - 1
+
+
+class Service(Protocol):
+    """The four handlers. `name` is the service name that the call came with."""
+
+    async def talk(self, name: str, request: bytes, context: Context) -> bytes: ...
+    async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None: ...
+    async def talk_more_answer_one(self, name: str, requests: object, context: Context) -> bytes: ...
+    async def talk_bidirectional(self, name: str, requests: object, context: Context) -> None: ...
+
+
+def generic_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
+    """The service under its name and its alias, on bytes: no message is decoded but by the hop that answers."""
+    return [
+        grpc.method_handlers_generic_handler(
+            name,
+            {
+                "Talk": grpc.unary_unary_rpc_method_handler(partial(service.talk, name)),
+                "TalkOneAnswerMore": grpc.unary_stream_rpc_method_handler(partial(service.talk_one_answer_more, name)),
+                "TalkMoreAnswerOne": grpc.stream_unary_rpc_method_handler(partial(service.talk_more_answer_one, name)),
+                "TalkBidirectional": grpc.stream_stream_rpc_method_handler(partial(service.talk_bidirectional, name)),
+            },
+        )
+        for name in relay.SERVICES
+    ]
+
+
+@dataclass
+class Visit:
+    """One call's stay at this hop: what came, what goes on, and how it went."""
+
+    rpc: str
+    context: Context
+    received: list[Received]
+    peer: str
+    trace_id: str
+    remaining: float | None
+    """Seconds that the caller still waits; None: no deadline."""
+    started: float
+    exchange: Exchange = field(default_factory=Exchange)
+    later: float = 0.0
+    """Seconds spent in later hops and on the way to them."""
+
+
+class Desk:
+    """Where calls come in and go out: keeps each one's record and log line, and turns its errors into a status."""
+
+    def __init__(
+        self, identity: Identity, next_name: str | None, rule: Propagation, log: CallLog, *, records: bool
+    ) -> None:
+        self._identity = identity
+        self._next_name = next_name
+        self._rule = rule
+        self._log = log
+        self._records = records
+        self.in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def arrive(self, rpc: str, context: Context) -> Visit:
+        self._count(context)
+        metadata = tuple(context.invocation_metadata() or ())
+        return Visit(
+            rpc=rpc,
+            context=context,
+            received=self._rule.sort(metadata),
+            peer=hops.peer_identity(metadata, context.peer()),
+            trace_id=propagation.trace_id(metadata),
+            remaining=context.time_remaining(),
+            started=time.perf_counter(),
+        )
+
+    def _count(self, context: Context) -> None:
+        self.in_flight += 1
+        self.idle.clear()
+        context.add_done_callback(self._left)  # type: ignore[arg-type]  # the stub asks for a class of its own
+
+    def _left(self, _: Context) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.idle.set()
+
+    async def see_through(self, visit: Visit, work: Coroutine[Any, Any, T]) -> T:
+        """Awaits the work of one call and ends it with a record, a log line and the right status."""
+        try:
+            result = await self._timed(visit, work)
+        except grpc.aio.AioRpcError as error:
+            status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", visit.exchange)
+        except answers.RefusalError as refusal:
+            status = Status(refusal.code, refusal.message)
+            visit.exchange.trailers = (("grpc-status-details-bin", refusal.details),) if refusal.details else ()
+        except (asyncio.CancelledError, grpc.aio.BaseError) as error:
+            # Cancelled, or the caller's connection broke under a write: nobody is there to be told.
+            self._note(visit, _ending(visit.context))
+            raise asyncio.CancelledError from error
+        else:
+            visit.context.set_trailing_metadata(self._conclude(visit, Status(grpc.StatusCode.OK)))
+            return result
+        return await visit.context.abort(status.code, status.message, self._conclude(visit, status))
+
+    async def _timed(self, visit: Visit, work: Coroutine[Any, Any, T]) -> T:
+        began = time.perf_counter()
+        try:
+            return await work
+        finally:
+            if self._next_name is not None:  # the work of a hop that forwards is waiting for later ones
+                visit.later = time.perf_counter() - began
+
+    def _conclude(self, visit: Visit, status: Status) -> tuple[propagation.Pair, ...]:
+        self._note(visit, status.code)
+        return (
+            hops.add(self._record(visit, status), visit.exchange.trailers) if self._records else visit.exchange.trailers
+        )
+
+    def _record(self, visit: Visit, status: Status) -> Hop:
+        spent = time.perf_counter() - visit.started
+        return Hop(
+            service=self._identity.service,
+            version=self._identity.version,
+            instance=self._identity.instance,
+            rpc=visit.rpc,
+            peer=visit.peer,
+            headers=hops.headers(visit.received),
+            remaining_ms=None if visit.remaining is None else min(int(visit.remaining * 1000), _UINT32_MAX),
+            here_us=int(max(spent - visit.later, 0) * 1e6),
+            later_us=int(visit.later * 1e6),
+            status=status.code.value[0],
+            trace_id=visit.trace_id,
+        )
+
+    def _note(self, visit: Visit, code: grpc.StatusCode) -> None:
+        if self._log.enabled:
+            self._log.call(
+                rpc=visit.rpc,
+                code=code.name,
+                duration_ms=round((time.perf_counter() - visit.started) * 1000, 3),
+                peer=visit.peer,
+                messages_in=visit.exchange.messages_in,
+                messages_out=visit.exchange.messages_out,
+                trace_id=visit.trace_id,
+            )
+
+
+def _ending(context: Context) -> grpc.StatusCode:
+    return grpc.StatusCode.DEADLINE_EXCEEDED if context.time_remaining() == 0 else grpc.StatusCode.CANCELLED
+
+
+class Forwarder:
+    """A hop that has a next one: passes calls on, message by message, with their trace headers and remaining time."""
+
+    def __init__(self, desk: Desk, onward: Onward) -> None:
+        self._desk = desk
+        self._onward = onward
+
+    async def talk(self, name: str, request: bytes, context: Context) -> bytes:
+        visit = self._desk.arrive(f"/{name}/Talk", context)
+        visit.exchange.messages_in = 1
+        call = self._onward.talk[name](request, metadata=propagation.onward(visit.received), timeout=visit.remaining)
+        return await self._desk.see_through(visit, relay.unary_unary(call, context, visit.exchange))
+
+    async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
+        visit = self._desk.arrive(f"/{name}/TalkOneAnswerMore", context)
+        visit.exchange.messages_in = 1
+        call = self._onward.talk_one_answer_more[name](
+            request, metadata=propagation.onward(visit.received), timeout=visit.remaining
+        )
+        await self._desk.see_through(visit, relay.unary_stream(call, context, visit.exchange))
+
+    async def talk_more_answer_one(self, name: str, _: object, context: Context) -> bytes:
+        visit = self._desk.arrive(f"/{name}/TalkMoreAnswerOne", context)
+        call = self._onward.talk_more_answer_one[name](
+            metadata=propagation.onward(visit.received), timeout=visit.remaining
+        )
+        return await self._desk.see_through(visit, relay.stream_unary(call, context, visit.exchange))
+
+    async def talk_bidirectional(self, name: str, _: object, context: Context) -> None:
+        visit = self._desk.arrive(f"/{name}/TalkBidirectional", context)
+        call = self._onward.talk_bidirectional[name](
+            metadata=propagation.onward(visit.received), timeout=visit.remaining
+        )
+        await self._desk.see_through(visit, relay.stream_stream(call, context, visit.exchange))
+
+
+class Answerer:
+    """The last hop: answers with greetings."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def talk(self, name: str, request: bytes, context: Context) -> bytes:
+        visit = self._desk.arrive(f"/{name}/Talk", context)
+        return await self._desk.see_through(visit, _answer_one(request, visit.exchange))
+
+    async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
+        visit = self._desk.arrive(f"/{name}/TalkOneAnswerMore", context)
+        await self._desk.see_through(visit, _answer_more(request, context, visit.exchange))
+
+    async def talk_more_answer_one(self, name: str, _: object, context: Context) -> bytes:
+        visit = self._desk.arrive(f"/{name}/TalkMoreAnswerOne", context)
+        return await self._desk.see_through(visit, _answer_all(context, visit.exchange))
+
+    async def talk_bidirectional(self, name: str, _: object, context: Context) -> None:
+        visit = self._desk.arrive(f"/{name}/TalkBidirectional", context)
+        await self._desk.see_through(visit, _answer_each(context, visit.exchange))
+
+
+async def _answer_one(request: bytes, exchange: Exchange) -> bytes:
+    exchange.messages_in = 1
+    answer = _answer(request)
+    exchange.messages_out = 1
+    return answer
+
+
+async def _answer_more(request: bytes, context: Context, exchange: Exchange) -> None:
+    exchange.messages_in = 1
+    indices = answers.indices(request)
+    answers.check(indices)
+    for index in indices:
+        await context.write(answers.answer([answers.result(index)]))
+        exchange.messages_out += 1
+
+
+async def _answer_all(context: Context, exchange: Exchange) -> bytes:
+    results: list[TalkResult] = []
+    while (request := await relay.next_request(context)) is not None:
+        exchange.messages_in += 1
+        if exchange.messages_in > answers.MOST_REQUESTS:
+            raise answers.invalid(f"more than {answers.MOST_REQUESTS} requests came")
+        results.append(answers.result(answers.parse(request).data))
+    exchange.messages_out = 1
+    return answers.answer(results)
+
+
+async def _answer_each(context: Context, exchange: Exchange) -> None:
+    while (request := await relay.next_request(context)) is not None:
+        exchange.messages_in += 1
+        await context.write(_answer(request))
+        exchange.messages_out += 1
+
+
+def _answer(request: bytes) -> bytes:
+    return answers.answer([answers.result(answers.parse(request).data)])
