@@ -1,0 +1,67 @@
+"""A run as the one JSON object that `--json` prints."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from client.call import Judged, Run
+from client.greetings import count_results
+from client.verdict import Stop
+from protos import hop_pb2
+
+
+def document(run: Run) -> dict[str, Any]:
+    return {
+        "verdict": run.verdict,
+        "target": run.target,
+        "calls": [_call(call) for call in run.calls],
+        "problems": list(run.problems),
+    }
+
+
+def _call(call: Judged) -> dict[str, Any]:
+    outcome, judgement = call.outcome, call.judgement
+    return {
+        "rpc": outcome.rpc,
+        "status": outcome.status,
+        "verdict": judgement.verdict,
+        "answers": count_results(outcome.responses),
+        "duration_ms": round(outcome.duration * 1000, 3),
+        "path": list(judgement.path),
+        "trace_id": judgement.trace_id or None,
+        "traces": judgement.traces,
+        "spans": None,
+        "edges": None,
+        "hops": [_hop(stop) for stop in judgement.stops],
+        "problems": list(judgement.problems),
+    }
+
+
+def _hop(stop: Stop) -> dict[str, Any]:
+    """A hop's record, times in ms; a hop without one is there by name, its record `unknown`."""
+    if stop.hop is None:
+        return {"service": stop.service, "record": "unknown"}
+    hop = stop.hop
+    return {
+        "service": hop.service,
+        "record": "shortened" if hop.shortened else "whole",
+        "version": hop.version,
+        "instance": hop.instance,
+        "rpc": hop.rpc,
+        "peer": hop.peer,
+        "trace_id": hop.trace_id or None,
+        "status": hop.status,
+        "remaining_ms": hop.remaining_ms if hop.HasField("remaining_ms") else None,
+        "here_ms": hop.here_us / 1000,
+        "later_ms": hop.later_us / 1000,
+        "headers": [_header(header) for header in hop.headers],
+    }
+
+
+def _header(header: hop_pb2.Header) -> dict[str, Any]:
+    """Text values as they are, those of `-bin` keys in base64; `length` and `sha256` where a value is not whole."""
+    binary = header.key.endswith("-bin")
+    value = base64.b64encode(header.value).decode() if binary else header.value.decode(errors="backslashreplace")
+    entry = {"key": header.key, "value": value, "fate": hop_pb2.Fate.Name(header.fate).lower()}
+    return entry | ({"length": header.length, "sha256": header.sha256.hex()} if header.length else {})

@@ -1,0 +1,189 @@
+"""What a person sees: tables in colour on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+import grpc
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from client.call import Judged, Run
+from client.greetings import count_results
+from client.verdict import BROKEN, CONNECTED, FAILED, Stop, not_forwarded
+from protos import hop_pb2
+
+_COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red"}
+_COLUMNS = ("hop", "version", "caller", "received", "forwarded", "status", "here")
+_UNSHOWN = frozenset({hop_pb2.UNLISTED, hop_pb2.REFUSED})
+
+
+class Screen:
+    """Standard output and standard error; colour only where they are terminals, and NO_COLOR is honoured."""
+
+    def __init__(self) -> None:
+        self._out = Console(highlight=False, markup=False, emoji=False)
+        self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    def error(self, message: str) -> None:
+        """One line on standard error."""
+        self._line(self._err, Text.assemble(("client: ", "bold red"), printable(message)))
+
+    def remarks(self, run: Run) -> None:
+        """The notes alone, on standard error: what --json has no place for."""
+        for note in _grouped_notes(run):
+            self._line(self._err, Text(printable(f"note: {note}"), "dim"))
+
+    def show(self, run: Run) -> None:
+        """The calls, one of each kind, then the verdict in a sentence, problems and notes in a line each."""
+        for call, times in _kinds(run.calls):
+            self._call(call, times)
+        self._line(self._out, Text.assemble((run.verdict, _COLOUR[run.verdict]), f": {sentence(run)}"))
+        for problem in _grouped_problems(run):
+            self._line(self._out, Text(printable(f"  {problem}"), _COLOUR[run.verdict].removeprefix("bold ")))
+        for note in _grouped_notes(run):
+            self._line(self._out, Text(printable(f"  note: {note}"), "dim"))
+
+    def _call(self, call: Judged, times: int) -> None:
+        outcome, judgement = call.outcome, call.judgement
+        facts = [f"{outcome.status} in {outcome.duration * 1000:.1f} ms", _answers(call)]
+        facts += [f"trace {judgement.trace_id}"] if judgement.trace_id else ["no trace id"]
+        facts += [f"and {times - 1} more like it"] if times > 1 else []
+        title = Text.assemble((outcome.rpc, _COLOUR[judgement.verdict]), f": {', '.join(facts)}")
+        self._line(self._out, title)
+        rows = [_row(stop, last=stop is judgement.stops[-1]) for stop in judgement.stops]
+        if self._out.is_terminal:
+            self._out.print(_table(rows))
+        else:
+            for row in rows:
+                self._line(self._out, Text(_plain(row)))
+
+    @staticmethod
+    def _line(console: Console, text: Text) -> None:
+        console.print(text, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without what would steer the terminal: on one line, control characters spelled out."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in " ".join(text.split("\n"))
+    )
+
+
+def sentence(run: Run) -> str:
+    """The verdict in words."""
+    total = len(run.calls)
+    bad = sum(call.judgement.verdict == run.verdict for call in run.calls)
+    which = "the call" if total == 1 else f"{bad} of {total} calls"
+    if run.verdict == FAILED:
+        return f"{which} did not succeed"
+    if run.verdict == BROKEN:
+        return f"{which} left a trace that is not whole" if bad else "the calls are whole, but"
+    return f"{'the call' if total == 1 else f'all {total} calls'} passed {_paths(run.calls)} in one trace each"
+
+
+def _paths(calls: Iterable[Judged]) -> str:
+    paths = Counter(", ".join(_place(stop) for stop in call.judgement.stops) for call in calls)
+    if len(paths) == 1:
+        return next(iter(paths))
+    return " or ".join(f"{path} ({times} times)" for path, times in paths.most_common())
+
+
+def _place(stop: Stop) -> str:
+    """A service, with its version where it is not the usual one."""
+    if stop.hop is None:
+        return f"{stop.service} (unknown)"
+    return stop.service if stop.hop.version in {"", "v1"} else f"{stop.service} ({stop.hop.version})"
+
+
+def _answers(call: Judged) -> str:
+    found = count_results(call.outcome.responses)
+    return f"{found} answer{'' if found == 1 else 's'}"
+
+
+def _kinds(calls: Iterable[Judged]) -> list[tuple[Judged, int]]:
+    """The first call of each kind and how many there are: calls that differ in nothing but ids and times are one."""
+    kinds: dict[tuple[object, ...], list[Judged]] = {}
+    for call in calls:
+        versions = tuple(_place(stop) for stop in call.judgement.stops)
+        kinds.setdefault((call.outcome.rpc, call.outcome.status, call.judgement.verdict, versions), []).append(call)
+    return [(alike[0], len(alike)) for alike in kinds.values()]
+
+
+def _grouped_problems(run: Run) -> list[str]:
+    return [*run.problems, *_grouped([(call.outcome.rpc, call.judgement.problems) for call in run.calls])]
+
+
+def _grouped_notes(run: Run) -> list[str]:
+    return [*run.notes, *_grouped([(call.outcome.rpc, call.judgement.notes) for call in run.calls])]
+
+
+def _grouped(lines: Sequence[tuple[str, Collection[str]]]) -> list[str]:
+    """Each line once, with the RPCs that it was said of unless it was said of all calls."""
+    said: dict[str, list[str]] = {}
+    for rpc, texts in lines:
+        for text in dict.fromkeys(texts):
+            said.setdefault(text, []).append(rpc)
+    return [
+        text if len(rpcs) == len(lines) else f"{', '.join(dict.fromkeys(rpcs))}: {text}" for text, rpcs in said.items()
+    ]
+
+
+def _row(stop: Stop, last: bool) -> tuple[str, ...]:
+    """A hop's cells, one for each of `_COLUMNS`."""
+    hop = stop.hop
+    if hop is None:
+        return (stop.service, "", "", "no record: unknown", "", "", "")
+    received = "shortened record" if hop.shortened else _keys(h for h in hop.headers if h.fate not in _UNSHOWN)
+    forwarded = "" if hop.shortened else "(the last)" if last else _forwarded(hop)
+    cells = (hop.service, hop.version, _caller(hop.peer), received, forwarded, _status(hop.status))
+    return tuple(printable(cell) for cell in (*cells, f"{hop.here_us / 1000:.1f} ms"))
+
+
+def _caller(peer: str) -> str:
+    return peer.rpartition("/")[2] if peer.startswith("spiffe://") else ""
+
+
+def _status(code: int) -> str:
+    return next((status.name for status in grpc.StatusCode if status.value[0] == code), str(code))
+
+
+def _forwarded(hop: hop_pb2.Hop) -> str:
+    kept = not_forwarded(hop, ())
+    if not kept:
+        return "all"
+    went = [header for header in hop.headers if header.fate == hop_pb2.FORWARDED]
+    return f"all but {_keys(kept)}" if went else "none"
+
+
+def _keys(headers: Iterable[hop_pb2.Header]) -> str:
+    counted = Counter(header.key for header in headers)
+    return ", ".join(key if times == 1 else f"{key} ×{times}" for key, times in counted.items()) or "nothing"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(box=box.ROUNDED, header_style="dim")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column == "here" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, _cell_colour(cell)) for cell in row))
+    return table
+
+
+def _cell_colour(cell: str) -> str:
+    if cell in {"none", "no record: unknown"} or cell.startswith("all but "):
+        return "yellow"
+    return "green" if cell in {"all", "OK"} else ""
+
+
+def _plain(row: tuple[str, ...]) -> str:
+    service, version, caller, received, forwarded, status, here = row
+    parts = [f"{service} {version}".strip()]
+    parts += [f"called by {caller}"] if caller else []
+    parts += [f"received {received}"] if status else [received]
+    parts += [f"forwarded {forwarded}"] if forwarded else []
+    return "  " + "; ".join([*parts, *([f"{status} in {here}"] if status else [])])

@@ -1,0 +1,119 @@
+"""What a user types, read into values; every mistake is one line that names the fix."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from pathlib import Path
+from typing import TypeAlias
+
+Pair: TypeAlias = tuple[str, str | bytes]
+Metadata: TypeAlias = tuple[Pair, ...]
+
+_KEY = re.compile(r"[0-9a-z_.-]+")
+_TEXT = re.compile(r"[\x20-\x7e]*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):.+")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+):(\d{1,5})")
+# What gRPC or HTTP/2 sets itself: sent by a caller, it is dropped or breaks the call.
+_SET_BY_GRPC = frozenset(
+    {"connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"}
+    | {"upgrade", "user-agent"}
+)
+
+
+class UsageError(Exception):
+    """A command that cannot be run as typed; the message is one line and names the fix."""
+
+
+def header(text: str) -> Pair:
+    """`key: value` as gRPC metadata; the value of a `-bin` key is base64 and becomes bytes."""
+    key, colon, value = text.partition(":")
+    key, value = key.strip(), value.strip()
+    if not colon or not key:
+        raise UsageError(f"-H {text!r}: write it as 'key: value'")
+    _check_key(key)
+    return (key, _binary(key, value)) if key.endswith("-bin") else (key, _printable(key, value))
+
+
+def _check_key(key: str) -> None:
+    if key != key.lower():
+        raise UsageError(f"-H {key}: gRPC's keys are lower case, write {key.lower()}")
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"-H {key!r}: a key is made of a-z, 0-9, '-', '_' and '.'")
+    if key.startswith("grpc-") or key in _SET_BY_GRPC:
+        raise UsageError(f"-H {key}: gRPC sets {key} itself, use another key")
+
+
+def _binary(key: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError(f"-H {key}: the value of a -bin key is base64, for example AAEC") from None
+
+
+def _printable(key: str, value: str) -> str:
+    if not _TEXT.fullmatch(value):
+        raise UsageError(f"-H {key}: a value is printable ASCII; send other bytes as base64 under {key}-bin")
+    return value
+
+
+def duration(option: str, text: str) -> float:
+    """`500ms`, `5s`, `2m` or `1h`, in seconds, above 0."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not (seconds := float(match[1]) * _SECONDS[match[2]]):
+        raise UsageError(f"{option} {text!r}: write a duration above 0 such as 500ms, 5s or 2m")
+    return seconds
+
+
+def target(text: str) -> str:
+    """`host:port`, or one of gRPC's own spellings such as `unix:/path` or `dns:///host:port`."""
+    if _SCHEME.fullmatch(text):
+        return text
+    match = _HOST_PORT.fullmatch(text)
+    if not match or not 1 <= int(match[2]) <= 65535:
+        raise UsageError(f"--target {text!r}: write HOST:PORT such as 127.0.0.1:9999, [::1]:9999, or unix:/path")
+    return text
+
+
+def names(option: str, text: str) -> tuple[str, ...]:
+    """A comma-separated list without empty items."""
+    found = tuple(item.strip() for item in text.split(","))
+    if not all(found):
+        raise UsageError(f"{option} {text!r}: write names separated by commas, for example svc1,svc2,svc3")
+    return found
+
+
+def greeting_indices(text: str) -> tuple[int, ...]:
+    """Comma-separated indices of greetings, 0 to 5."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(item in {"0", "1", "2", "3", "4", "5"} for item in items):
+        raise UsageError(f"--data {text!r}: write indices from 0 to 5 separated by commas, for example 0,1,2")
+    return tuple(int(item) for item in items)
+
+
+def count(option: str, text: str, highest: int) -> int:
+    """A whole number from 1 to `highest`."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= highest:
+        raise UsageError(f"{option} {text!r}: write a whole number from 1 to {highest}")
+    return int(text)
+
+
+def url(option: str, text: str) -> str:
+    """An http(s) URL, without a slash at its end."""
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        raise UsageError(f"{option} {text!r}: write a URL such as http://127.0.0.1:16686")
+    return text.rstrip("/")
+
+
+def pem(option: str, path: str) -> bytes:
+    """The bytes of a PEM file."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror or error}: name a file that can be read") from None
+    if b"-----BEGIN " not in content:
+        raise UsageError(f"{option} {path}: no PEM in it: name a file that holds -----BEGIN … -----")
+    return content
