@@ -13,10 +13,10 @@ Metadata: TypeAlias = tuple[Pair, ...]
 
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):.+")
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+):(\d{1,5})")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 # What gRPC or HTTP/2 sets itself: sent by a caller, it is dropped or breaks the call.
 _SET_BY_GRPC = frozenset(
     {"connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"}

@@ -1,0 +1,203 @@
+"""`client call` against real services: its verdict, its exit code, and what it prints."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.client.run import client
+from tests.support.processes import Chain, chain, service
+
+ALL_RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
+PATH = ["svc1", "svc2", "svc3"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with chain(tmp_path_factory.mktemp("chain")) as running:
+        yield running
+
+
+def test_all_four_patterns_are_connected(whole: Chain) -> None:
+    ended = client("call", "--target", whole.target, "--json")
+    assert ended.code == 0, ended
+    assert set(ended.json) == {"verdict", "target", "calls", "problems"}
+    assert (ended.json["verdict"], ended.json["target"], ended.json["problems"]) == ("connected", whole.target, [])
+    assert [call["rpc"] for call in ended.json["calls"]] == ALL_RPCS
+    assert [call["answers"] for call in ended.json["calls"]] == [1, 3, 3, 3]
+    for call in ended.json["calls"]:
+        expected = {"status": "OK", "verdict": "connected", "path": PATH, "traces": 1, "problems": []}
+        assert {key: call[key] for key in expected} == expected
+        assert (call["spans"], call["edges"]) == (None, None)
+        assert {hop["trace_id"] for hop in call["hops"]} == {call["trace_id"]}
+        assert len(call["trace_id"]) == 32
+        assert [hop["service"] for hop in call["hops"]] == PATH
+
+
+def test_the_document_has_the_keys_of_the_contract_and_no_others(whole: Chain) -> None:
+    (call,) = client("call", "--target", whole.target, "--json", "--rpc", "Talk").json["calls"]
+    assert list(call) == [
+        *("rpc", "status", "verdict", "answers", "duration_ms", "path", "trace_id", "traces", "spans", "edges"),
+        *("hops", "problems"),
+    ]
+
+
+def test_each_header_of_the_users_arrives_whole_and_in_order(whole: Chain) -> None:
+    sent = [
+        "baggage: a=1",
+        "baggage: b=2",
+        "tracestate: x=1",
+        "tracestate: y=2",
+        "x-lane: canary",
+        "sw8: 1-dA==-cw==-0",
+    ]
+    arguments = [word for header in [*sent, "authorization: secret"] for word in ("-H", header)]
+    ended = client("call", "--target", whole.target, "--json", "--rpc", "Talk", *arguments)
+    assert ended.code == 0, ended
+    arrived = [f"{header['key']}: {header['value']}" for header in ended.json["calls"][0]["hops"][2]["headers"]]
+    for key in ("baggage", "tracestate", "x-lane", "sw8"):
+        assert [one for one in arrived if one.startswith(f"{key}:")] == [
+            one for one in sent if one.startswith(f"{key}:")
+        ]
+    assert "authorization went no further than svc1 (refused there)" in ended.err
+
+
+def test_a_long_and_a_binary_header_are_compared_by_digest(tmp_path: Path) -> None:
+    also = {"propagate_also": "x-long,blob-bin"}
+    with chain(tmp_path, svc1=also, svc2=also, svc3=also) as running:
+        ended = client(
+            *("call", "--target", running.target, "--json", "--rpc", "Talk"),
+            *("-H", f"x-long: {'v' * 4096}", "-H", "blob-bin: AAH/"),
+        )
+    assert ended.code == 0, ended
+    assert ended.err.count("note:") == 1, ended.err  # only that it began the trace itself
+    headers = {header["key"]: header for header in ended.json["calls"][0]["hops"][2]["headers"]}
+    assert headers["blob-bin"]["value"] == "AAH/"
+    assert headers["x-long"]["length"] == 4096
+
+
+def test_it_repeats_each_call(whole: Chain) -> None:
+    ended = client("call", "--target", whole.target, "--json", "--repeat", "3")
+    assert [call["rpc"] for call in ended.json["calls"]] == ALL_RPCS * 3
+    assert len({call["trace_id"] for call in ended.json["calls"]}) == 12
+
+
+def test_a_proxy_in_the_environment_is_not_asked(whole: Chain) -> None:
+    dead = {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1", "grpc_proxy": "http://127.0.0.1:1"}
+    assert client("call", "--target", whole.target, "--rpc", "Talk", env=dead).code == 0
+
+
+BROKEN: list[tuple[Mapping[str, Mapping[str, str]], list[str]]] = [
+    ({"svc2": {"propagate": "none"}}, ["svc2 received traceparent", "(its propagation is set to none)"]),
+    ({"svc1": {"propagate": "b3,x-request-id"}}, ["svc1 received traceparent and did not forward it", "its own list"]),
+    ({name: {"hop_records": "off"} for name in PATH}, ["no hop left a record", "TALK_HOP_RECORDS=on"]),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), BROKEN)
+def test_a_broken_trace_names_who_broke_it(
+    tmp_path: Path, settings: Mapping[str, Mapping[str, str]], words: list[str]
+) -> None:
+    with chain(tmp_path, **settings) as running:
+        ended = client("call", "--target", running.target)
+    assert ended.code == 1, ended
+    line = next(line for line in ended.out.splitlines() if words[0] in line)
+    assert all(word in line for word in words)
+    assert "broken: 4 of 4 calls" in ended.out
+
+
+def test_svc2_with_propagation_off_is_broken_in_every_pattern(tmp_path: Path) -> None:
+    with chain(tmp_path, svc2={"propagate": "none"}) as running:
+        ended = client("call", "--target", running.target, "--json")
+    assert (ended.code, ended.json["verdict"]) == (1, "broken")
+    for call in ended.json["calls"]:
+        assert (call["verdict"], call["status"], call["path"]) == ("broken", "OK", PATH)
+        assert any(problem.startswith("svc2 received traceparent") for problem in call["problems"])
+        assert not any(problem.startswith(("svc1", "svc3")) for problem in call["problems"])
+
+
+def test_with_svc3_stopped_the_call_fails_and_the_records_before_it_are_shown(tmp_path: Path) -> None:
+    with chain(tmp_path) as running:
+        running["svc3"].stop()
+        ended = client("call", "--target", running.target, "--json")
+        shown = client("call", "--target", running.target)
+    assert (ended.code, ended.json["verdict"]) == (1, "failed")
+    for call in ended.json["calls"]:
+        assert (call["status"], call["path"]) == ("UNAVAILABLE", ["svc1", "svc2"])
+        assert call["problems"][0].startswith("UNAVAILABLE: svc2 -> svc3: ")
+        assert call["hops"][2] == {"service": "svc3", "record": "unknown"}
+    assert shown.code == 1
+    assert "svc2 -> svc3" in shown.out
+
+
+def test_a_hop_without_a_record_is_unknown_and_not_broken(tmp_path: Path) -> None:
+    with chain(tmp_path, svc2={"hop_records": "off"}) as running:
+        ended = client("call", "--target", running.target, "--json")
+    assert (ended.code, ended.json["verdict"]) == (0, "connected")
+    assert ended.json["calls"][0]["hops"][1] == {"service": "svc2", "record": "unknown"}
+    assert "svc2 left no record: unknown" in ended.err
+
+
+def test_another_path_than_expected_is_broken(whole: Chain) -> None:
+    ended = client("call", "--target", whole.target, "--expect", "svc1,svc3,svc2", "--rpc", "Talk")
+    assert ended.code == 1
+    assert "the path was svc1, svc2, svc3, expected svc1, svc3, svc2" in ended.out
+
+
+USAGE: list[tuple[list[str], str]] = [
+    ([], "see client --help"),
+    (["dance"], "see client --help"),
+    (["call", "--speed", "9"], "unrecognized arguments: --speed 9"),
+    (["call", "--rpc", "Sing"], "invalid choice: 'Sing'"),
+    (["call", "--target", "localhost"], "write HOST:PORT"),
+    (["call", "--timeout", "5"], "write a duration"),
+    (["call", "--data", "9"], "write indices from 0 to 5"),
+    (["call", "--repeat", "0"], "write a whole number from 1"),
+    (["call", "--expect", "svc1,"], "write names separated by commas"),
+    (["call", "-H", "X-Lane: 1"], "write x-lane"),
+    (["call", "-H", "grpc-trace: 1"], "gRPC sets grpc-trace itself"),
+    (["call", "--ca", "/nowhere"], "add --tls"),
+    (["call", "--tls", "--ca", "/nowhere"], "--ca /nowhere: No such file or directory"),
+    (["call", "--tls", "--cert", "/nowhere"], "--cert goes with --key"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "fix"), USAGE)
+def test_wrong_usage_is_exit_code_2_and_one_line(arguments: list[str], fix: str) -> None:
+    ended = client(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert fix in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_nothing_that_answers_is_exit_code_2() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # never listens: refused
+        ended = client("call", "--target", f"127.0.0.1:{held.getsockname()[1]}")
+    assert (ended.code, ended.out) == (2, "")
+    assert "nothing answers at 127.0.0.1:" in ended.err
+    assert "Connection refused" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_listener_that_says_nothing_is_exit_code_2() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        ended = client("call", "--target", f"127.0.0.1:{mute.getsockname()[1]}", "--timeout", "300ms")
+    assert (ended.code, ended.out) == (2, "")
+    assert "within 0.3s" in ended.err
+
+
+@contextmanager
+def one_service(folder: Path, **settings: str) -> Iterator[str]:
+    """svc3 alone, answering by itself."""
+    with service("svc3", folder / "svc3.log", listen="127.0.0.1:0", **settings) as running:
+        yield running.addresses[0]
+
+
+def test_a_chain_that_ends_too_early_is_broken(tmp_path: Path) -> None:
+    with one_service(tmp_path) as target:
+        ended = client("call", "--target", target, "--expect", "svc3,svc4", "--rpc", "Talk")
+    assert ended.code == 1
+    assert "svc3 answered by itself, expected svc4 after it" in ended.out
