@@ -106,10 +106,13 @@ async def _serve_http(application: Starlette, listener: socket.socket) -> AsyncI
 @asynccontextmanager
 async def _serve_grpc(receiver: Receiver, address: Address) -> AsyncIterator[str]:
     server: aio.Server = grpc_server(receiver)
+    # Tried with a socket first: gRPC says why it cannot only in its own log.
+    with _listen(address):
+        pass
     try:
         port = server.add_insecure_port(str(address))
     except RuntimeError as error:
-        raise TakenError(address, "address already in use, or not one of this machine") from error
+        raise TakenError(address, "address already in use") from error
     await server.start()
     try:
         yield str(Address("", address.host, port))

@@ -11,8 +11,8 @@ from traces.trace import Trace, assemble
 
 # What Python keeps beside the spans' own bytes, measured with tracemalloc: the entry with its dictionary slots, and
 # per span the bytes object and the span's share of the summary.
-TRACE_OVERHEAD = 2048
-SPAN_OVERHEAD = 512
+TRACE_OVERHEAD = 1536
+SPAN_OVERHEAD = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class TraceStore:
 
     def _remember_dropped(self, trace_id: str) -> None:
         self._dropped[trace_id] = None
-        if len(self._dropped) > self.limits.traces:
+        if len(self._dropped) > max(len(self._entries), 1):
             del self._dropped[next(iter(self._dropped))]
 
     def chunks(self, trace_id: str) -> tuple[bytes, ...]:

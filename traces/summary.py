@@ -70,10 +70,5 @@ def request_id_of(span: Span) -> str:
 
 
 def rpc_of(span: Span) -> str:
-    """The method of a gRPC call, without its service: what the requester or a URL's last part says."""
-    told = span.attribute("talk.rpc", "rpc.method")
-    if told:
-        return sys.intern(told.rsplit("/", 1)[-1])
-    url = span.attribute("http.url", "url.full", "url.path")
-    grpc = span.attribute("http.protocol") == "HTTP/2" or span.attribute("grpc.status_code")
-    return sys.intern(url.split("?", 1)[0].rsplit("/", 1)[-1]) if url and grpc else ""
+    """The method of a gRPC call, without its service: as the requester, Envoy or an OpenTelemetry SDK writes it."""
+    return sys.intern(span.attribute("talk.rpc", "grpc.path", "rpc.method").rsplit("/", 1)[-1])
