@@ -1,0 +1,182 @@
+"""The command line of the mesh. Results on standard output, progress and errors on standard error.
+
+Exit codes: 0 it is as asked; 1 it is not, and a line says why; 2 wrong usage; 3 no mesh is up (status, logs).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mesh import control, options
+from mesh.errors import MeshError
+from mesh.options import Options
+from mesh.state import State, default_directory
+
+Json = dict[str, Any]
+
+NOT_UP = 3
+
+
+def main(arguments: list[str]) -> int:
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        return command(parsed)
+    except MeshError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+
+
+def say(text: str) -> None:
+    print(f"mesh: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _print(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="up|status|down|logs")
+    _add_up(commands)
+    status = _command(commands, "status", _status, "say how every process is")
+    status.add_argument("--json", action="store_true", help="all there is to know, as one object")
+    _command(commands, "down", _down, "let calls in flight finish, then end everything")
+    logs = _command(commands, "logs", _logs, "print a process's log: svc2, svc2-sidecar, ingress, traces, mesh, …")
+    logs.add_argument("service", help="the process, as status names it")
+    logs.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N lines [100]")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    return parser
+
+
+def _add_up(commands: Any) -> None:
+    up = _command(commands, "up", _up, "start the mesh, or start again what is dead in the one that is up")
+    options.add_to(up)
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+    parser.set_defaults(run=run)
+    add_state_to(parser)
+    return parser
+
+
+def add_state_to(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=lambda text: State(Path(text).absolute()),
+        default=State(default_directory()),
+        metavar="DIR",
+        help=f"the mesh's private directory; one mesh each [{default_directory()}]",
+    )
+
+
+def _up(parsed: argparse.Namespace) -> int:
+    given = options.given_in(parsed)
+    wanted = Options(**given)
+    started = time.monotonic()
+    found = control.up(wanted, parsed.state, say)
+    if found is None:
+        return _heal(parsed.state, given)
+    _print(f"mesh is up ({time.monotonic() - started:.1f} s)")
+    _print(describe(found))
+    return 0
+
+
+def _heal(state: State, given: Json) -> int:
+    """A mesh is up: it must be the one that was asked for."""
+    running = control.status(state)
+    different = [name for name, value in given.items() if _plain(running["options"][name]) != _plain(value)]
+    if different:
+        names = ", ".join(name.replace("_", "-") for name in different)
+        raise MeshError(f"a mesh with another {names} is up: take it down first, or --state DIR starts one beside it")
+    healed, found = control.heal(state, say)
+    _print(f"started again: {', '.join(healed)}" if healed else "mesh is up already")
+    _print(describe(found))
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def describe(found: Json) -> str:
+    """Where the ingress and the trace pages are, for people."""
+    lines = [f"  ingress  {found['target']}"]
+    if found["traces"]:
+        lines.append(f"  pages    {found['traces']}")
+    return "\n".join(lines)
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    if not control.is_up(parsed.state):
+        return _not_up(parsed)
+    found = control.status(parsed.state)
+    _print(json.dumps(found, indent=2) if parsed.json else _table(found))
+    return 0 if all(part["answers"] for part in found["processes"]) else 1
+
+
+def _not_up(parsed: argparse.Namespace) -> int:
+    if parsed.json:
+        _print(json.dumps({"pid": None, "directory": str(parsed.state.directory), "processes": []}))
+    say(f"no mesh is up in {parsed.state.directory}" + (_left_behind(parsed.state)))
+    return NOT_UP
+
+
+def _left_behind(state: State) -> str:
+    if state.directory.is_dir() and state.is_stale():
+        return ": the last one was killed (up starts afresh, down clears what it left)"
+    return ""
+
+
+def _table(found: Json) -> str:
+    width = max(len(part["name"]) for part in found["processes"])
+    rows = [f"  {part['name']:<{width}}  {part['pid']:>8}  {_condition(part)}" for part in found["processes"]]
+    return "\n".join([describe(found), *rows])
+
+
+def _condition(part: Json) -> str:
+    if not part["runs"]:
+        return f"{part['state']} (up starts it again)"
+    return "runs" if part["answers"] else "runs, and does not answer"
+
+
+def _down(parsed: argparse.Namespace) -> int:
+    state: State = parsed.state
+    if control.down(state, say):
+        _print("mesh is down")
+    elif state.directory.is_dir() and state.is_stale():
+        _clear(state)
+    else:
+        _print(f"no mesh is up in {state.directory}")
+    return 0
+
+
+def _clear(state: State) -> None:
+    state.prepare()
+    with state.locked() as ours:
+        if ours:
+            state.clear()
+            _print("cleared what a killed mesh left behind")
+
+
+def _logs(parsed: argparse.Namespace) -> int:
+    log: Path = parsed.state.log(parsed.service)
+    names = sorted(path.stem for path in parsed.state.logs.glob("*.log"))
+    if parsed.service not in names:
+        raise MeshError(f"no log of {parsed.service}: there are {', '.join(names)}" if names else "no logs yet")
+    if parsed.follow:
+        tail = shutil.which("tail") or "tail"
+        os.execv(tail, [tail, "-n", str(parsed.lines), "-F", str(log)])  # noqa: S606
+    for line in log.read_text(errors="replace").splitlines()[-parsed.lines :]:
+        _print(line)
+    return 0

@@ -1,0 +1,234 @@
+"""The mesh from outside: bring one up, ask how it is, heal it, take it down."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from mesh import process
+from mesh.errors import MeshError
+from mesh.options import Options
+from mesh.state import State
+
+Json = dict[str, Any]
+Say = Callable[[str], None]
+
+# Seconds. A first start reads everything from disk; going down waits for calls and slow processes.
+READY = 60.0
+ANSWER = 30.0
+GOING_DOWN = 60.0
+BETWEEN = 10.0  # how long a mesh may be up without listening to us: it begins, or it ends
+
+
+class Line:
+    """A conversation with the supervisor: a line of JSON each way."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(ANSWER)
+        self._connection = connection
+        self._file = connection.makefile("rb")
+
+    def ask(self, command: str) -> Json:
+        """The answer. MeshError where the mesh refuses, hangs or is gone."""
+        with suppress(OSError):
+            self._connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+        return self.hear()
+
+    def hear(self) -> Json:
+        answer = self._read()
+        if answer is None:
+            raise MeshError("the mesh's supervisor ended")
+        if "error" in answer:
+            raise MeshError(answer["error"])
+        return answer
+
+    def steps(self) -> Iterator[str]:
+        """What the supervisor says it does, until it is gone."""
+        while (answer := self._read()) is not None:
+            if "step" in answer:
+                yield answer["step"]
+
+    def _read(self) -> Json | None:
+        try:
+            line = self._file.readline()
+        except TimeoutError as error:
+            raise MeshError(f"the mesh's supervisor does not answer within {ANSWER:g} s") from error
+        except ConnectionError:
+            line = b""
+        answer: Json | None = json.loads(line) if line else None
+        return answer
+
+    def close(self) -> None:
+        self._file.close()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def is_up(state: State) -> bool:
+    """Whether a supervisor lives: it holds the directory's lock as long as it does."""
+    if not state.directory.is_dir():
+        return False
+    with state.locked() as ours:
+        return not ours
+
+
+def status(state: State) -> Json:
+    """The supervisor's word on every process, with `answers` added to each. MeshError where no mesh is up."""
+    with _connect(state) as line:
+        return _with_answers(line.ask("status"))
+
+
+def up(options: Options, state: State, say: Say) -> Json | None:
+    """Start a mesh that stays up without us: its status once every part answers. None: one is up already.
+
+    MeshError where it does not come up, and then nothing is left of it but its logs.
+    """
+    lock = _lock_unless_up(state)
+    if lock is None:
+        return None
+    with _started(options, state, lock) as line:
+        found = _until_ready(line, say)
+        line.ask("release")
+        return found
+
+
+@contextmanager
+def private(options: Options, state: State, say: Say) -> Iterator[Json]:
+    """A mesh of our own, its status given: it goes down, its directory with it, at the end of the block or with us."""
+    state.prepare()
+    lock = state.lock()
+    if lock is None:
+        raise MeshError(f"a mesh is up in {state.directory}: --state DIR chooses another")
+    with _started(options, state, lock, ephemeral=True) as line:
+        yield _until_ready(line, say)
+    _wait_released(state)
+    shutil.rmtree(state.directory, ignore_errors=True)
+
+
+def heal(state: State, say: Say) -> tuple[list[str], Json]:
+    """Start again what is dead: its names, and the status once every part answers."""
+    with _connect(state) as line:
+        healed: list[str] = line.ask("heal")["healed"]
+        return healed, _until_ready(line, say)
+
+
+def down(state: State, say: Say) -> bool:
+    """Take the mesh down, calls in flight first; False: none was up. MeshError where it does not go."""
+    if not is_up(state):
+        return False
+    with _connect(state) as line:
+        say(line.ask("down")["step"])
+        for step in line.steps():
+            say(step)
+    _wait_released(state)
+    return True
+
+
+def _lock_unless_up(state: State) -> int | None:
+    """The directory's lock, or None once a mesh that is up listens to us."""
+    state.prepare()
+    give_up = time.monotonic() + BETWEEN
+    while (lock := state.lock()) is None:
+        with suppress(OSError):
+            _dial(state).close()
+            return None
+        if time.monotonic() > give_up:
+            raise _hangs(state)
+        time.sleep(0.05)
+    return lock
+
+
+def _hangs(state: State) -> MeshError:
+    pid = state.read_facts().get("pid", "?")
+    return MeshError(
+        f"the mesh in {state.directory} does not listen: kill -9 {pid} (its supervisor) ends it and all it started"
+    )
+
+
+def _connect(state: State) -> Line:
+    if not is_up(state):
+        raise MeshError(f"no mesh is up in {state.directory}: python -m mesh up starts one")
+    try:
+        return Line(_dial(state))
+    except OSError as error:
+        raise _hangs(state) from error
+
+
+def _dial(state: State) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(state.control))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _started(options: Options, state: State, lock: int, *, ephemeral: bool = False) -> Iterator[Line]:
+    """A supervisor that ends when the block does, unless it was released in it. The lock becomes its own."""
+    ours, its = socket.socketpair()
+    arguments = {"options": asdict(options), "state": str(state.directory), "ephemeral": ephemeral}
+    command = [sys.executable, "-m", "mesh.supervisor", str(its.fileno()), json.dumps(arguments)]
+    with its, Line(ours) as line:
+        try:
+            root = Path(__file__).parent.parent
+            # It leaves us at once (see its main), so that this waits for a moment only.
+            subprocess.run(command, cwd=root, pass_fds=(its.fileno(), lock), start_new_session=True, check=True)
+        finally:
+            os.close(lock)
+        its.close()
+        line.hear()
+        yield line
+
+
+def _until_ready(line: Line, say: Say) -> Json:
+    give_up = time.monotonic() + READY
+    speak = time.monotonic() + 2
+    while True:
+        found = _with_answers(line.ask("status"))
+        _check_alive(found)
+        if not (silent := [part["name"] for part in found["processes"] if not part["answers"]]):
+            return found
+        if time.monotonic() > give_up:
+            raise MeshError(f"{', '.join(silent)} did not answer within {READY:g} s: see {found['directory']}/logs")
+        if time.monotonic() > speak:
+            say(f"waiting for {', '.join(silent)}")
+            speak += 2
+        time.sleep(0.02)
+
+
+def _check_alive(found: Json) -> None:
+    for part in found["processes"]:
+        if not part["runs"]:
+            words = process.last_words(Path(part["log"]))
+            raise MeshError(f"{part['name']} {part['state']}: {words or 'it said nothing'}")
+
+
+def _with_answers(found: Json) -> Json:
+    from mesh.ready import answers  # noqa: PLC0415 gRPC takes its time to load, and not every command needs it
+
+    for part in found["processes"]:
+        part["answers"] = part["runs"] and answers(part["probe"])
+    return found
+
+
+def _wait_released(state: State) -> None:
+    give_up = time.monotonic() + GOING_DOWN
+    while is_up(state):
+        if time.monotonic() > give_up:
+            raise _hangs(state)
+        time.sleep(0.01)

@@ -1,0 +1,174 @@
+"""Envoy's configuration per workload: a sidecar for each service, and the ingress.
+
+Every address, path and identity is a parameter, so that the local mesh and containers use the same configuration.
+"""
+
+from mesh import topology
+from mesh.envoy.parts import (
+    Address,
+    Fault,
+    Json,
+    Node,
+    bootstrap,
+    client_tls,
+    cluster,
+    listener,
+    manager,
+    percentage,
+    route,
+    server_tls,
+    typed,
+)
+
+Addresses = tuple[Address, ...]
+
+
+def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
+    """The way in, and the one hop that retries: retrying at two hops multiplies."""
+    service = _first_service()
+    filters = manager(
+        node,
+        "ingress",
+        [route(service, retry=_retries())],
+        [],
+        early_header_mutation_extensions=[_drop_malformed_traceparent()],
+        request_headers_timeout="10s",  # a caller that never finishes its headers
+    )
+    return bootstrap(node, [listener("ingress", listen, "OUTBOUND", filters)], [_hop(node, service, service, upstream)])
+
+
+def sidecar(
+    node: Node,
+    *,
+    inbound: Address,
+    app: Addresses,
+    outbound: Address | None = None,
+    upstream: Addresses = (),
+    canary: Addresses = (),
+    faults: tuple[Fault, ...] = (),
+) -> Json:
+    """One Envoy for both directions: inbound to the app, and outbound, where there is a next hop, to its sidecars.
+
+    canary: the next hop's second version, for the calls on its lane.
+    """
+    listeners = [_inbound(node, inbound, faults)]
+    clusters = [cluster("app", app)]
+    following = topology.next_hop(node.service)
+    if outbound is not None and following is not None:
+        listeners.append(_outbound(node, outbound, following, lane=bool(canary)))
+        clusters.append(_hop(node, following, following, upstream))
+        if canary:
+            clusters.append(_hop(node, _lane_cluster(), following, canary))
+    return bootstrap(node, listeners, clusters)
+
+
+def _first_service() -> str:
+    return next(callee for caller, callee in topology.EDGES if caller == topology.INGRESS)
+
+
+def _lane_cluster() -> str:
+    return f"{topology.CANARY.service}-{topology.CANARY.version}"
+
+
+def _hop(node: Node, name: str, service: str, upstream: Addresses) -> Json:
+    return cluster(name, upstream, client_tls(node.identity, service) if node.identity else None)
+
+
+def _inbound(node: Node, where: Address, faults: tuple[Fault, ...]) -> Json:
+    filters = [_only_callers(node.service)] if node.identity else []
+    filters += [_fault(fault) for fault in faults]
+    settings = manager(
+        node,
+        "inbound",
+        [route("app")],
+        filters,
+        # Over a Unix socket the app learns nowhere else who calls.
+        forward_client_cert_details="SANITIZE_SET",
+        set_current_client_cert_details={"uri": True},
+    )
+    return listener("inbound", where, "INBOUND", settings, server_tls(node.identity) if node.identity else None)
+
+
+def _outbound(node: Node, where: Address, following: str, *, lane: bool) -> Json:
+    routes = [route(following)]
+    if lane and topology.CANARY.service == following:
+        routes.insert(0, route(_lane_cluster(), headers=[_on_the_lane()]))
+    return listener("outbound", where, "OUTBOUND", manager(node, "outbound", routes, []))
+
+
+def _on_the_lane() -> Json:
+    return {"name": topology.CANARY.header, "string_match": {"exact": topology.CANARY.value}}
+
+
+def _only_callers(service: str) -> Json:
+    principals = [
+        {"authenticated": {"principal_name": {"exact": topology.spiffe_id(caller)}}}
+        for caller in topology.callers(service)
+    ]
+    policy = {"permissions": [{"any": True}], "principals": principals}
+    rules = {"action": "ALLOW", "policies": {"callers": policy}}
+    return {
+        "name": "envoy.filters.http.rbac",
+        "typed_config": typed("extensions.filters.http.rbac.v3.RBAC", rules=rules),
+    }
+
+
+def _fault(fault: Fault) -> Json:
+    kind = "extensions.filters.http.fault.v3.HTTPFault"
+    share = percentage(fault.percent)
+    if fault.delay is not None:
+        settings = typed(kind, delay={"fixed_delay": f"{fault.delay:g}s", "percentage": share})
+    else:
+        settings = typed(kind, abort={"grpc_status": fault.status, "percentage": share})
+    return {"name": "envoy.filters.http.fault", "typed_config": settings}
+
+
+def _retries() -> Json:
+    return {
+        "retry_on": "connect-failure,refused-stream,unavailable,reset-before-request",
+        "num_retries": 2,
+        "retry_host_predicate": [_other_host()],
+        "host_selection_retry_max_attempts": 3,
+    }
+
+
+def _other_host() -> Json:
+    kind = "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": typed(kind)}
+
+
+def _drop_malformed_traceparent() -> Json:
+    """A traceparent that Envoy cannot read stops all tracing of the call, and travels on as it is: take it off.
+
+    A mutation has no condition, but one that writes an empty value writes nothing: keep the good value in another
+    header while the original goes.
+    """
+    value = "request.headers['traceparent']"
+    good = " && ".join(
+        [
+            # In two pieces that share a dash: Envoy refuses longer expressions.
+            f"size({value}) == 55",
+            f"{value}.matches('^[0-9a-f]{{2}}-[0-9a-f]{{32}}-')",
+            f"{value}.matches('-[0-9a-f]{{16}}-[0-9a-f]{{2}}$')",
+            f"!{value}.startsWith('ff-')",
+            f"!{value}.contains('-{'0' * 32}-')",
+            f"!{value}.contains('-{'0' * 16}-')",
+        ]
+    )
+    kept = "x-envoy-traceparent"
+    mutations = [
+        {"remove": kept},
+        _set(kept, f"%CEL({good} ? {value} : '')%"),
+        {"remove": "traceparent"},
+        _set("traceparent", f"%REQ({kept})%"),
+        {"remove": kept},
+    ]
+    kind = "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": typed(kind, mutations=mutations),
+    }
+
+
+def _set(key: str, value: str) -> Json:
+    return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}

@@ -1,0 +1,144 @@
+"""What a mesh can be asked to be, as the command line says it."""
+
+import argparse
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mesh import topology
+from mesh.envoy.parts import Fault
+from mesh.errors import MeshError
+
+Tracer = Literal["otlp", "zipkin", "none"]
+
+_SECONDS = {"ms": 0.001, "s": 1.0}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Each field is an option of `up`; the texts of propagate and faults are kept as they were given."""
+
+    port: int = topology.INGRESS_PORT
+    pages_port: int = topology.PAGES_PORT
+    otlp_grpc_port: int = topology.OTLP_GRPC_PORT
+    otlp_http_port: int = topology.OTLP_HTTP_PORT
+    replicas: int = 1
+    mesh: bool = True
+    mtls: bool = True
+    tracer: Tracer = "otlp"
+    propagate: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    batch_spans: bool = False
+    access_log: bool = False
+    envoy: str | None = None
+
+    def __post_init__(self) -> None:
+        """MeshError for what does not go together."""
+        parse_propagate(self.propagate)
+        parse_faults(self.faults)
+        needs_mesh = {
+            "--replicas": self.replicas > 1,
+            "--faults": bool(self.faults),
+            "--no-mtls": not self.mtls,
+            "--access-log": self.access_log,
+        }
+        for option, given in needs_mesh.items():
+            if given and not self.mesh:
+                raise MeshError(f"{option} needs Envoys: leave it out, or leave --no-mesh out")
+
+    @property
+    def has_store(self) -> bool:
+        """Sidecars make the spans: without them there is nothing to store."""
+        return self.mesh and self.tracer != "none"
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Every field of Options; what is not given does not appear in the result."""
+    add = parser.add_argument_group("the mesh", argument_default=argparse.SUPPRESS).add_argument
+    for option, default, what in (
+        ("--port", topology.INGRESS_PORT, "the ingress"),
+        ("--pages-port", topology.PAGES_PORT, "trace pages and query API"),
+        ("--otlp-grpc-port", topology.OTLP_GRPC_PORT, "spans by OTLP over gRPC"),
+        ("--otlp-http-port", topology.OTLP_HTTP_PORT, "spans by OTLP over HTTP, and Zipkin's"),
+    ):
+        add(option, type=_port, metavar="PORT", help=f"{what}, on 127.0.0.1; 0: any free one [{default}]")
+    add("--replicas", type=_replicas, metavar="N", help="of each service, with a sidecar each [1]")
+    add("--no-mesh", dest="mesh", action="store_false", help="no Envoys: the three services alone")
+    add("--no-mtls", dest="mtls", action="store_false", help="plaintext between sidecars: no identities, no denial")
+    add("--tracer", choices=("otlp", "zipkin", "none"), help="what the Envoys trace with [otlp]")
+    add("--propagate", action="append", metavar="SERVICE=WHAT", help="TALK_PROPAGATE of a service, such as svc2=none")
+    add(
+        "--faults",
+        action="append",
+        metavar="SERVICE=FAULT",
+        help="at its sidecar: svc3=abort:UNAVAILABLE:50%% or svc2=delay:200ms:10%%",
+    )
+    add("--batch-spans", action="store_true", help="spans cost less and the last ones may be lost: for benchmarks")
+    add("--access-log", action="store_true", help="a line per request in each Envoy's log")
+    add("--envoy", metavar="PATH", help="an Envoy other than the installed one")
+
+
+def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Options that the command line named."""
+    found = {name: value for name, value in vars(parsed).items() if name in Options.__dataclass_fields__}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def parse_propagate(texts: tuple[str, ...]) -> dict[str, str]:
+    """TALK_PROPAGATE by service; what is wrong with the right side only the service knows."""
+    return dict(_by_service("--propagate", text) for text in texts)
+
+
+def parse_faults(texts: tuple[str, ...]) -> dict[str, tuple[Fault, ...]]:
+    """Faults by service, in the order given."""
+    faults: dict[str, tuple[Fault, ...]] = {}
+    for text in texts:
+        service, fault = _by_service("--faults", text)
+        faults[service] = (*faults.get(service, ()), _fault(fault))
+    return faults
+
+
+def _by_service(option: str, text: str) -> tuple[str, str]:
+    service, equals, value = text.partition("=")
+    if service not in topology.SERVICES or not equals or not value:
+        raise MeshError(f"{option} {text}: begin with {', '.join(f'{name}=' for name in topology.SERVICES)}")
+    return service, value
+
+
+def _fault(text: str) -> Fault:
+    match = re.fullmatch(r"(abort|delay):([^:]+):(\d{1,3}(?:\.\d{1,4})?)%", text)
+    if not match or float(match[3]) > 100:
+        raise MeshError(f"--faults {text}: write abort:STATUS:PERCENT% or delay:TIME:PERCENT%, as delay:200ms:10%")
+    kind, value, percent = match.groups()
+    if kind == "abort":
+        return Fault(float(percent), status=_status(value))
+    return Fault(float(percent), delay=_delay(value))
+
+
+def _status(name: str) -> int:
+    # Late: most commands have no use for gRPC, which takes its time to load.
+    from grpc import StatusCode  # noqa: PLC0415
+
+    if name not in StatusCode.__members__ or name == "OK":
+        raise MeshError(f"--faults: {name} is no gRPC status that a call can fail with: write UNAVAILABLE, for example")
+    code: int = StatusCode[name].value[0]
+    return code
+
+
+def _delay(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)", text)
+    if not match or float(match[1]) == 0:
+        raise MeshError(f"--faults: {text} is no delay: write 200ms or 1.5s")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _replicas(text: str) -> int:
+    if not re.fullmatch(r"[1-9]", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 9")
+    return int(text)

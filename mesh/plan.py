@@ -1,0 +1,228 @@
+"""From options, directory and ports to the processes that make a mesh: data, nothing is started here."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mesh import topology
+from mesh.envoy import binary, nodes
+from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
+from mesh.identities import Files
+from mesh.options import Options, parse_faults, parse_propagate
+from mesh.ports import HOST
+from mesh.state import State
+
+# The mesh decides what begins so; any other TALK_ variable (logs, records, grace, …) comes from our own environment.
+WIRING = (
+    "TALK_CONFIG",
+    "TALK_NAME",
+    "TALK_VERSION",
+    "TALK_INSTANCE",
+    "TALK_LISTEN",
+    "TALK_NEXT_",
+    "TALK_PROPAGATE",
+    "TALK_TLS_",
+)
+
+STORE = "traces"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One instance of a service, with its sidecar if there are any."""
+
+    name: str
+    service: str
+    version: str = "v1"
+
+    @property
+    def sidecar(self) -> str:
+        return f"{self.name}-sidecar"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All on 127.0.0.1; inbound by workload; None where there is no trace store."""
+
+    entry: int
+    inbound: dict[str, int]
+    pages: int | None = None
+    otlp_grpc: int | None = None
+    otlp_http: int | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How to tell that a process answers: gRPC health at a target, Envoy's admin socket, an HTTP page."""
+
+    kind: Literal["health", "envoy", "http"]
+    target: str
+
+
+@dataclass(frozen=True)
+class Process:
+    """What to start. Higher tiers stop later; the sockets are files that it makes."""
+
+    name: str
+    command: tuple[str, ...]
+    probe: Probe
+    tier: int
+    environment: dict[str, str] = field(default_factory=dict)
+    sockets: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Processes in the order of starting, and Envoy's configurations by the file that they are to stand in."""
+
+    processes: tuple[Process, ...]
+    configurations: dict[Path, Json]
+
+
+def workloads(options: Options) -> tuple[Workload, ...]:
+    found = [
+        Workload(service if number == 1 else f"{service}-{number}", service)
+        for service in topology.SERVICES
+        for number in range(1, options.replicas + 1)
+    ]
+    if options.mesh:
+        lane = topology.CANARY
+        found.append(Workload(f"{lane.service}-{lane.version}", lane.service, lane.version))
+    return tuple(found)
+
+
+def entry_name(options: Options) -> str:
+    """The process that listens on the public port."""
+    return topology.INGRESS if options.mesh else topology.SERVICES[0]
+
+
+def plan(options: Options, state: State, ports: Ports) -> Plan:
+    if not options.mesh:
+        return Plan(tuple(_bare_service(options, state, ports, workload) for workload in workloads(options)), {})
+    return _Meshed(options, state, ports).plan()
+
+
+class _Meshed:
+    """The plan of a mesh with Envoys."""
+
+    def __init__(self, options: Options, state: State, ports: Ports) -> None:
+        self.options = options
+        self.state = state
+        self.ports = ports
+        self.envoy = Path(options.envoy) if options.envoy else binary.find()
+        self.faults = parse_faults(options.faults)
+        self.workloads = workloads(options)
+
+    def plan(self) -> Plan:
+        store = (_store(self.ports),) if self.options.has_store else ()
+        services = tuple(self._service(workload) for workload in self.workloads)
+        configurations = {topology.INGRESS: self._ingress()}
+        configurations |= {workload.sidecar: self._sidecar(workload) for workload in self.workloads}
+        envoys = tuple(self._envoy(name) for name in configurations)
+        return Plan(
+            (*store, *services, *envoys), {self._config_file(name): json for name, json in configurations.items()}
+        )
+
+    def _service(self, workload: Workload) -> Process:
+        listen = self.state.socket(workload.name, "app")
+        following = topology.next_hop(workload.service)
+        target = f"unix:{self.state.socket(workload.name, 'out')}" if following else "none"
+        return _talk(self.options, workload, f"unix:{listen}", target, tier=1, sockets=(listen,))
+
+    def _envoy(self, name: str) -> Process:
+        admin = self.state.socket(name, "adm")
+        command = binary.command(self.envoy, self._config_file(name))
+        outbound = self.state.socket(name.removesuffix("-sidecar"), "out")
+        tier = 0 if name == topology.INGRESS else 1
+        return Process(name, tuple(command), Probe("envoy", str(admin)), tier, sockets=(admin, outbound))
+
+    def _config_file(self, name: str) -> Path:
+        return self.state.envoy / f"{name}.yaml"
+
+    def _ingress(self) -> Json:
+        first = topology.SERVICES[0]
+        node = self._node(topology.INGRESS, topology.INGRESS, "v1", label=f"{topology.INGRESS} -> {first}")
+        return nodes.ingress(node, Tcp(HOST, self.ports.entry), self._inbounds(first))
+
+    def _sidecar(self, workload: Workload) -> Json:
+        following = topology.next_hop(workload.service)
+        lane = topology.CANARY
+        return nodes.sidecar(
+            self._node(workload.sidecar, workload.service, workload.version, label=f"{workload.name}'s sidecar"),
+            inbound=self._inbound(workload),
+            app=(Pipe(str(self.state.socket(workload.name, "app"))),),
+            outbound=Pipe(str(self.state.socket(workload.name, "out"))) if following else None,
+            upstream=self._inbounds(following) if following else (),
+            canary=self._inbounds(lane.service, lane.version) if following == lane.service else (),
+            faults=self._faults(workload),
+        )
+
+    def _node(self, name: str, account: str, version: str, label: str) -> Node:
+        return Node(
+            name=name,
+            service=account,
+            version=version,
+            admin=Pipe(str(self.state.socket(name, "adm"))),
+            identity=Files.of(self.state.identities, account) if self.options.mtls else None,
+            tracing=self._tracing(),
+            access_log=self.options.access_log,
+            label=label,
+        )
+
+    def _inbound(self, workload: Workload) -> Address:
+        return Tcp(HOST, self.ports.inbound[workload.name])
+
+    def _inbounds(self, service: str, version: str = "v1") -> tuple[Address, ...]:
+        return tuple(self._inbound(w) for w in self.workloads if (w.service, w.version) == (service, version))
+
+    def _faults(self, workload: Workload) -> tuple[Fault, ...]:
+        return self.faults.get(workload.service, ())
+
+    def _tracing(self) -> Tracing | None:
+        zipkin = self.options.tracer == "zipkin"
+        port = self.ports.otlp_http if zipkin else self.ports.otlp_grpc
+        return None if port is None else Tracing(Tcp(HOST, port), zipkin=zipkin, batches=self.options.batch_spans)
+
+
+def _bare_service(options: Options, state: State, ports: Ports, workload: Workload) -> Process:
+    """Without Envoys: the first service on the public port, the others on Unix sockets that only we may open."""
+    first = workload.service == topology.SERVICES[0]
+    own = state.socket(workload.name, "app")
+    listen = f"{HOST}:{ports.entry}" if first else f"unix:{own}"
+    following = topology.next_hop(workload.service)
+    target = f"unix:{state.socket(following, 'app')}" if following else "none"
+    # A caller stops before the one it calls: calls in flight finish.
+    tier = topology.SERVICES.index(workload.service)
+    return _talk(options, workload, listen, target, tier=tier, sockets=() if first else (own,))
+
+
+def _talk(
+    options: Options, workload: Workload, listen: str, next_hop: str, *, tier: int, sockets: tuple[Path, ...]
+) -> Process:
+    environment = {
+        "TALK_NAME": workload.service,
+        "TALK_INSTANCE": workload.name,
+        "TALK_LISTEN": listen,
+        "TALK_NEXT_HOP": next_hop,
+        "TALK_DRAIN_PAUSE": os.environ.get("TALK_DRAIN_PAUSE", "0s"),  # no load balancer has to notice first
+    }
+    if workload.version != "v1":
+        environment["TALK_VERSION"] = workload.version
+    propagate = parse_propagate(options.propagate).get(workload.service)
+    if propagate is not None:
+        environment["TALK_PROPAGATE"] = propagate
+    command = (sys.executable, "-m", workload.service)
+    return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
+
+
+def _store(ports: Ports) -> Process:
+    command = (
+        *(sys.executable, "-m", "traces"),
+        *("--http", f"{HOST}:{ports.pages}"),
+        *("--otlp-grpc", f"{HOST}:{ports.otlp_grpc}"),
+        *("--otlp-http", f"{HOST}:{ports.otlp_http}"),
+    )
+    # Last: the Envoys' last spans are still to come.
+    return Process(STORE, command, Probe("http", f"http://{HOST}:{ports.pages}/api/v3/services"), tier=2)
