@@ -1,0 +1,95 @@
+"""A hop that is not ours in svc2's place: the verdict blames only who its own record blames, or says unknown."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.client.foreign import Change, Pair, foreign_hop, hanging_hop
+from tests.client.run import client_beside
+from tests.support.processes import service
+
+TRACE, OTHER, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+SENT = [f"traceparent: 00-{TRACE}-{SPAN}-01", "tracestate: a=1", "tracestate: b=2", "baggage: k=v"]
+HEADERS = [word for header in SENT for word in ("-H", header)]
+
+
+def drop(key: str) -> Change:
+    return lambda received: [pair for pair in received if pair[0] != key]
+
+
+def reorder(received: Sequence[Pair]) -> Sequence[Pair]:
+    return list(reversed(received))
+
+
+def fold(received: Sequence[Pair]) -> Sequence[Pair]:
+    return [*drop("tracestate")(received), ("tracestate", "a=1,b=2")]
+
+
+def another_trace(received: Sequence[Pair]) -> Sequence[Pair]:
+    return [*drop("traceparent")(received), ("traceparent", f"00-{OTHER}-{SPAN}-01")]
+
+
+def another_span(received: Sequence[Pair]) -> Sequence[Pair]:
+    return [*drop("traceparent")(received), ("traceparent", f"00-{TRACE}-{'b' * 16}-01")]
+
+
+@asynccontextmanager
+async def with_svc2_in_the_hands_of(folder: Path, change: Change) -> AsyncIterator[str]:
+    with service("svc3", folder / "svc3.log", listen="127.0.0.1:0") as svc3:
+        async with foreign_hop(svc3.addresses[0], change) as svc2:
+            with service("svc1", folder / "svc1.log", listen="127.0.0.1:0", next_hop=f"dns:///{svc2}") as svc1:
+                yield svc1.addresses[0]
+
+
+BETWEEN = "between svc1 and svc3 (svc2 left no record)"
+HARMLESS: list[tuple[str, Change, str]] = [
+    ("passes all on", lambda received: received, ""),
+    ("writes a new span id", another_span, ""),
+    ("drops baggage", drop("baggage"), f"{BETWEEN}: baggage was lost"),
+    ("reorders duplicates", reorder, f"{BETWEEN}: tracestate headers changed their order"),
+    ("folds tracestate", fold, f"{BETWEEN}: 2 tracestate headers were folded into one, comma-joined"),
+]
+
+
+@pytest.mark.parametrize(("change", "note"), [row[1:] for row in HARMLESS], ids=[row[0] for row in HARMLESS])
+async def test_a_foreign_svc2_is_unknown_and_not_blamed_when_it(tmp_path: Path, change: Change, note: str) -> None:
+    async with with_svc2_in_the_hands_of(tmp_path, change) as target:
+        ended = await client_beside("call", "--target", target, "--json", *HEADERS)
+    assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended
+    for call in ended.json["calls"]:
+        assert (call["path"], call["traces"], call["problems"]) == (["svc1", "svc3"], 1, [])
+    notes = [line for line in ended.err.splitlines() if line != "note: svc2 left no record: unknown"]
+    assert notes == ([f"note: {note}"] if note else [])
+
+
+BREAKING: list[tuple[str, Change, str, int]] = [
+    ("changes the trace id", another_trace, f"received trace {OTHER}", 2),
+    ("drops traceparent", drop("traceparent"), "received no trace id", 1),
+]
+
+
+@pytest.mark.parametrize(("change", "words", "traces"), [row[1:] for row in BREAKING], ids=[row[0] for row in BREAKING])
+async def test_the_trace_is_broken_and_svc2_unknown_when_a_foreign_svc2(
+    tmp_path: Path, change: Change, words: str, traces: int
+) -> None:
+    async with with_svc2_in_the_hands_of(tmp_path, change) as target:
+        ended = await client_beside("call", "--target", target, "--json", *HEADERS)
+    assert (ended.code, ended.json["verdict"]) == (1, "broken"), ended
+    for call in ended.json["calls"]:
+        (problem,) = call["problems"]
+        assert problem.startswith(f"svc1 forwarded trace {TRACE} and svc3 {words}: svc2 between them left no record")
+        assert (call["traces"], call["hops"][1]) == (traces, {"service": "svc2", "record": "unknown"})
+
+
+async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
+    async with hanging_hop() as target:
+        ended = await client_beside("call", "--target", target, "--timeout", "300ms", "--json", "--rpc", "Talk")
+    assert (ended.code, ended.json["verdict"]) == (1, "failed")
+    (call,) = ended.json["calls"]
+    assert (call["status"], call["problems"], call["hops"]) == (
+        "DEADLINE_EXCEEDED",
+        ["no answer within 0.3s"],
+        [{"service": name, "record": "unknown"} for name in ("svc1", "svc2", "svc3")],
+    )
