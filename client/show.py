@@ -17,7 +17,8 @@ from client.verdict import BROKEN, CONNECTED, FAILED, Stop, not_forwarded
 from protos import hop_pb2
 
 _COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red"}
-_COLUMNS = ("hop", "version", "caller", "received", "forwarded", "status", "here")
+_COLUMNS = ("hop", "caller", "received", "forwarded", "status", "here")
+_NO_RECORD = "no record: unknown"
 _UNSHOWN = frozenset({hop_pb2.UNLISTED, hop_pb2.REFUSED})
 
 
@@ -83,7 +84,8 @@ def sentence(run: Run) -> str:
         return f"{which} did not succeed"
     if run.verdict == BROKEN:
         return f"{which} left a trace that is not whole" if bad else "the calls are whole, but"
-    return f"{'the call' if total == 1 else f'all {total} calls'} passed {_paths(run.calls)} in one trace each"
+    who, each = ("the call", "") if total == 1 else (f"all {total} calls", " each")
+    return f"{who} passed {_paths(run.calls)} in one trace{each}"
 
 
 def _paths(calls: Iterable[Judged]) -> str:
@@ -137,10 +139,10 @@ def _row(stop: Stop, last: bool) -> tuple[str, ...]:
     """A hop's cells, one for each of `_COLUMNS`."""
     hop = stop.hop
     if hop is None:
-        return (stop.service, "", "", "no record: unknown", "", "", "")
+        return (stop.service, "", _NO_RECORD, "", "", "")
     received = "shortened record" if hop.shortened else _keys(h for h in hop.headers if h.fate not in _UNSHOWN)
     forwarded = "" if hop.shortened else "(the last)" if last else _forwarded(hop)
-    cells = (hop.service, hop.version, _caller(hop.peer), received, forwarded, _status(hop.status))
+    cells = (f"{hop.service} {hop.version}".strip(), _caller(hop.peer), received, forwarded, _status(hop.status))
     return tuple(printable(cell) for cell in (*cells, f"{hop.here_us / 1000:.1f} ms"))
 
 
@@ -161,28 +163,29 @@ def _forwarded(hop: hop_pb2.Hop) -> str:
 
 
 def _keys(headers: Iterable[hop_pb2.Header]) -> str:
-    counted = Counter(header.key for header in headers)
+    counted = Counter("x-b3-*" if header.key.startswith("x-b3-") else header.key for header in headers)
     return ", ".join(key if times == 1 else f"{key} ×{times}" for key, times in counted.items()) or "nothing"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=box.ROUNDED, header_style="dim")
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column == "here" else "left", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    filled = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
+    for place in filled:
+        table.add_column(_COLUMNS[place], justify="right" if _COLUMNS[place] == "here" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, _cell_colour(cell)) for cell in row))
+        table.add_row(*(Text(row[place], _cell_colour(row[place])) for place in filled))
     return table
 
 
 def _cell_colour(cell: str) -> str:
-    if cell in {"none", "no record: unknown"} or cell.startswith("all but "):
+    if cell in {"none", _NO_RECORD} or cell.startswith("all but "):
         return "yellow"
     return "green" if cell in {"all", "OK"} else ""
 
 
 def _plain(row: tuple[str, ...]) -> str:
-    service, version, caller, received, forwarded, status, here = row
-    parts = [f"{service} {version}".strip()]
+    service, caller, received, forwarded, status, here = row
+    parts = [service]
     parts += [f"called by {caller}"] if caller else []
     parts += [f"received {received}"] if status else [received]
     parts += [f"forwarded {forwarded}"] if forwarded else []

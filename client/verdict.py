@@ -220,7 +220,8 @@ def _between(stops: Sequence[Stop], here: int, there: int) -> str:
 def _notes(outcome: Outcome, stops: Sequence[Stop], custom: Collection[str]) -> Iterator[str]:
     records = _records(stops)
     if records:
-        yield from (f"{stop.service} left no record: unknown" for stop in stops if not stop.hop)
+        reached = len(stops) if outcome.status == "OK" else records[-1][0]
+        yield from (f"{stop.service} left no record: unknown" for stop in stops[:reached] if not stop.hop)
     elif outcome.status != "OK":
         yield "no hop left a record: the call did not reach the first one, or the connection to it was cut"
     yield from (f"the record of {hop.service} is shortened" for _, hop in records if hop.shortened)

@@ -29,10 +29,12 @@ async def foreign_hop(next_hop: str, change: Change) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def hanging_hop() -> AsyncIterator[str]:
-    """Serves on the address that it gives, and never answers."""
+async def hanging_hop(called: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Serves on the address that it gives, and never answers; sets `called` when a call comes."""
 
     async def hang(_: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        if called:
+            called.set()
         await asyncio.Event().wait()
         yield b""
 

@@ -1,5 +1,6 @@
 """`client call` against real services: its verdict, its exit code, and what it prints."""
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.run import client
+from tests.client.terminal import client_on_terminal
 from tests.support.processes import Chain, chain, service
 
 ALL_RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
@@ -201,3 +203,18 @@ def test_a_chain_that_ends_too_early_is_broken(tmp_path: Path) -> None:
         ended = client("call", "--target", target, "--expect", "svc3,svc4", "--rpc", "Talk")
     assert ended.code == 1
     assert "svc3 answered by itself, expected svc4 after it" in ended.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_terminal_gets_a_table_in_colour_that_fits(whole: Chain, columns: int) -> None:
+    ended = client_on_terminal("call", "--target", whole.target, "--rpc", "Talk", columns=columns)
+    assert ended.code == 0
+    assert "\x1b[1;32mconnected\x1b[0m" in ended.shown
+    assert "received" in ended.shown
+    table = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", ended.shown).splitlines() if line.startswith(" ")]
+    assert max(len(line) for line in table if "note:" not in line) <= columns
+
+
+def test_no_color_is_honoured(whole: Chain) -> None:
+    ended = client_on_terminal("call", "--target", whole.target, "--rpc", "Talk", env={"NO_COLOR": "1"})
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", ended.shown)

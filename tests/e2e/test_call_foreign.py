@@ -1,5 +1,9 @@
 """A hop that is not ours in svc2's place: the verdict blames only who its own record blames, or says unknown."""
 
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +12,7 @@ import pytest
 
 from tests.client.foreign import Change, Pair, foreign_hop, hanging_hop
 from tests.client.run import client_beside
-from tests.support.processes import service
+from tests.support.processes import ROOT, environment, service
 
 TRACE, OTHER, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
 SENT = [f"traceparent: 00-{TRACE}-{SPAN}-01", "tracestate: a=1", "tracestate: b=2", "baggage: k=v"]
@@ -93,3 +97,16 @@ async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
         ["no answer within 0.3s"],
         [{"service": name, "record": "unknown"} for name in ("svc1", "svc2", "svc3")],
     )
+
+
+async def test_ctrl_c_ends_a_hanging_call_without_a_traceback() -> None:
+    called = asyncio.Event()
+    async with hanging_hop(called) as target:
+        command = (sys.executable, "-m", "client", "call", "--target", target, "--timeout", "1m")
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=PIPE, stderr=PIPE, cwd=ROOT, env=environment({})
+        )
+        await asyncio.wait_for(called.wait(), 20)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, out, err) == (130, b"", b"")
