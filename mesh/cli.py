@@ -25,7 +25,7 @@ NOT_UP = 3
 
 def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = parsed.run
+    command: Callable[[argparse.Namespace], int] = parsed.handler
     try:
         return command(parsed)
     except MeshError as error:
@@ -63,9 +63,11 @@ def _add_up(commands: Any) -> None:
     options.add_to(up)
 
 
-def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, handler: Callable[[argparse.Namespace], int], what: str
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-    parser.set_defaults(run=run)
+    parser.set_defaults(handler=handler)
     add_state_to(parser)
     return parser
 

@@ -108,14 +108,15 @@ def up(options: Options, state: State, say: Say) -> Json | None:
 @contextmanager
 def private(options: Options, state: State, say: Say) -> Iterator[Json]:
     """A mesh of our own, its status given: it goes down, its directory with it, at the end of the block or with us."""
-    state.prepare()
-    lock = state.lock()
+    lock = _lock_unless_up(state)
     if lock is None:
         raise MeshError(f"a mesh is up in {state.directory}: --state DIR chooses another")
-    with _started(options, state, lock, ephemeral=True) as line:
-        yield _until_ready(line, say)
-    _wait_released(state)
-    shutil.rmtree(state.directory, ignore_errors=True)
+    try:
+        with _started(options, state, lock, ephemeral=True) as line:
+            yield _until_ready(line, say)
+    finally:
+        _wait_released(state)
+        shutil.rmtree(state.directory, ignore_errors=True)
 
 
 def heal(state: State, say: Say) -> tuple[list[str], Json]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0}
 
 @dataclass(frozen=True)
 class Options:
-    """Each field is an option of `up`; the texts of propagate and faults are kept as they were given."""
+    """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given."""
 
     port: int = topology.INGRESS_PORT
     pages_port: int = topology.PAGES_PORT
@@ -28,6 +29,7 @@ class Options:
     tracer: Tracer = "otlp"
     propagate: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
     batch_spans: bool = False
     access_log: bool = False
     envoy: str | None = None
@@ -36,6 +38,7 @@ class Options:
         """MeshError for what does not go together."""
         parse_propagate(self.propagate)
         parse_faults(self.faults)
+        parse_run(self.run)
         needs_mesh = {
             "--replicas": self.replicas > 1,
             "--faults": bool(self.faults),
@@ -73,6 +76,12 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         metavar="SERVICE=FAULT",
         help="at its sidecar: svc3=abort:UNAVAILABLE:50%% or svc2=delay:200ms:10%%",
     )
+    add(
+        "--run",
+        action="append",
+        metavar="SERVICE=COMMAND",
+        help="a hop of your own in a service's place: it listens on TALK_LISTEN and calls TALK_NEXT_HOP",
+    )
     add("--batch-spans", action="store_true", help="spans cost less and the last ones may be lost: for benchmarks")
     add("--access-log", action="store_true", help="a line per request in each Envoy's log")
     add("--envoy", metavar="PATH", help="an Envoy other than the installed one")
@@ -87,6 +96,15 @@ def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
 def parse_propagate(texts: tuple[str, ...]) -> dict[str, str]:
     """TALK_PROPAGATE by service; what is wrong with the right side only the service knows."""
     return dict(_by_service("--propagate", text) for text in texts)
+
+
+def parse_run(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The command to run in a service's place, by service."""
+    pairs = [_by_service("--run", text) for text in texts]
+    try:
+        return {service: tuple(shlex.split(command)) for service, command in pairs}
+    except ValueError as error:
+        raise MeshError(f"--run: {str(error).lower()}: quote the command as a shell wants it") from error
 
 
 def parse_faults(texts: tuple[str, ...]) -> dict[str, tuple[Fault, ...]]:

@@ -10,7 +10,7 @@ from mesh import topology
 from mesh.envoy import binary, nodes
 from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
 from mesh.identities import Files
-from mesh.options import Options, parse_faults, parse_propagate
+from mesh.options import Options, parse_faults, parse_propagate, parse_run
 from mesh.ports import HOST
 from mesh.state import State
 
@@ -55,9 +55,9 @@ class Ports:
 
 @dataclass(frozen=True)
 class Probe:
-    """How to tell that a process answers: gRPC health at a target, Envoy's admin socket, an HTTP page."""
+    """How to tell that a process answers: gRPC health, an accepted connection, Envoy's admin socket, an HTTP page."""
 
-    kind: Literal["health", "envoy", "http"]
+    kind: Literal["health", "listens", "envoy", "http"]
     target: str
 
 
@@ -213,8 +213,11 @@ def _talk(
     propagate = parse_propagate(options.propagate).get(workload.service)
     if propagate is not None:
         environment["TALK_PROPAGATE"] = propagate
-    command = (sys.executable, "-m", workload.service)
-    return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
+    foreign = parse_run(options.run).get(workload.service)
+    # Not every hop serves gRPC's health.
+    probe = Probe("listens" if foreign else "health", listen)
+    command = foreign or (sys.executable, "-m", workload.service)
+    return Process(workload.name, command, probe, tier, environment, sockets)
 
 
 def _store(ports: Ports) -> Process:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mesh.errors import MeshError
 from mesh.plan import WIRING, Process
 
 _PR_SET_PDEATHSIG = 1
@@ -47,11 +48,21 @@ class Child:
 
 
 def start(plan: Process, log: Path) -> Child:
-    """Start a process in the folder that holds our packages, its output at the end of a log file."""
+    """Start a process in the folder that holds our packages, its output at the end of a log file.
+
+    MeshError where there is no such program.
+    """
     for path in plan.sockets:
         path.unlink(missing_ok=True)
+    try:
+        return Child(plan, _popen(plan, log), time.time())
+    except OSError as error:
+        raise MeshError(f"cannot run {plan.command[0]} as {plan.name}: {error.strerror}") from error
+
+
+def _popen(plan: Process, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
-        popen = subprocess.Popen(
+        return subprocess.Popen(
             plan.command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -62,7 +73,6 @@ def start(plan: Process, log: Path) -> Child:
             # Unsafe with threads, and the supervisor has none.
             preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
         )
-    return Child(plan, popen, time.time())
 
 
 def _die_with(supervisor: int) -> Callable[[], None]:

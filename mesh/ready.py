@@ -1,5 +1,6 @@
 """Whether the parts of a mesh answer, asked of the parts themselves."""
 
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -23,7 +24,9 @@ def answers(probe: dict[str, Any]) -> bool:
     kind, target = probe["kind"], probe["target"]
     if kind == "envoy":
         return admin.is_ready(Path(target))
-    return _serves_page(target) if kind == "http" else _serves_grpc(target)
+    if kind == "http":
+        return _serves_page(target)
+    return _serves_grpc(target) if kind == "health" else _accepts(target)
 
 
 def _serves_page(url: str) -> bool:
@@ -47,3 +50,12 @@ def _serves_grpc(target: str) -> bool:
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _accepts(target: str) -> bool:
+    """target: unix:PATH or HOST:PORT."""
+    path = target.removeprefix("unix:")
+    host, _, port = target.rpartition(":")
+    with socket.socket(socket.AF_UNIX if path != target else socket.AF_INET) as sock:
+        sock.settimeout(_TIMEOUT)
+        return sock.connect_ex(path if path != target else (host, int(port))) == 0

@@ -172,7 +172,7 @@ class Supervisor:
             return
         path = Path(entry.plan.probe.target)
         with suppress(OSError, ValueError):
-            connected = admin.gauge(path, "http.ingress.downstream_cx_active") > 0
+            connected = admin.value(path, "http.ingress.downstream_cx_active") > 0
             admin.stop_listening(path, graceful=connected)
             if connected:
                 self._tell("waiting for calls in flight")
@@ -181,9 +181,9 @@ class Supervisor:
     async def _until_quiet(self, path: Path) -> None:
         give_up = time.monotonic() + DRAIN
         # Callers that were sent away may come back until the listener is closed.
-        while admin.gauge(path, "listener_manager.total_listeners_active") or admin.gauge(path, _ACTIVE):
+        while not admin.value(path, "listener_manager.listener_stopped") or admin.value(path, _ACTIVE):
             if time.monotonic() > give_up:
-                self._tell(f"cutting {admin.gauge(path, _ACTIVE)} calls that did not end within {DRAIN:g} s")
+                self._tell(f"cutting {admin.value(path, _ACTIVE)} calls that did not end within {DRAIN:g} s")
                 return
             await asyncio.sleep(0.02)
 

@@ -40,7 +40,7 @@ def stop_listening(path: Path, *, graceful: bool) -> None:
     _ask(path, "POST", "/drain_listeners?graceful" if graceful else "/drain_listeners")
 
 
-def gauge(path: Path, name: str) -> int:
-    """A statistic's value; 0 where Envoy does not have it yet. OSError: nobody there."""
+def value(path: Path, name: str) -> int:
+    """A counter's or gauge's value; 0 where Envoy does not have it yet. OSError: nobody there."""
     _, body = _ask(path, "GET", f"/stats?format=json&filter=^{name}$")
     return sum(int(stat["value"]) for stat in json.loads(body)["stats"] if stat.get("name") == name)

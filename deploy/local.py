@@ -1,0 +1,86 @@
+"""The local mesh as a place: apply.sh brings it up or down, test.sh drives the requester through it."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mesh import cli, control, options
+from mesh.errors import MeshError
+from mesh.options import Options
+from mesh.state import State
+
+ROOT = Path(__file__).parent.parent
+
+# A mesh that lives for one test takes whatever ports are free, and so gets in nobody's way.
+ANY_PORTS = {"port": 0, "pages_port": 0, "otlp_grpc_port": 0, "otlp_http_port": 0}
+
+
+def apply(_place: str, arguments: list[str]) -> int:
+    """`up` (also when nothing is said) or `down`, then the options of `python -m mesh`."""
+    action = arguments[0] if arguments and arguments[0] in ("up", "down") else "up"
+    rest = arguments[1:] if arguments[:1] == [action] else arguments
+    code = cli.main([action, *rest])
+    if code == 0 and action == "up":
+        sys.stdout.write("  test it  ./test.sh\n")
+    return code
+
+
+def test(_place: str, arguments: list[str]) -> int:
+    """The requester's exit code, against the mesh that is up, else against one made for it; 2 where none comes up."""
+    parser = _parser()
+    parsed, requester = parser.parse_known_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return _test(parsed, requester)
+    except MeshError as error:
+        cli.say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
+    given = options.given_in(parsed)
+    if "--target" in requester:
+        return _call(requester)
+    if control.is_up(parsed.state) and not given:
+        return _call_mesh(control.status(parsed.state), requester)
+    cli.say("starting one for this test")
+    directory = tempfile.mkdtemp(prefix="grpc-tracing-", dir="/tmp")  # not TMPDIR: a socket's path must be short
+    with control.private(Options(**ANY_PORTS | given), State(Path(directory)), cli.say) as found:
+        return _call_mesh(found, requester)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./test.sh local",
+        description="Drives all four patterns through the mesh and gives the verdict. Without a mesh that is up, or"
+        " with options for one, it makes one and takes it down afterwards.",
+        epilog="Every other option goes to the requester: python -m client call --help.",
+        allow_abbrev=False,
+    )
+    cli.add_state_to(parser)
+    options.add_to(parser)
+    return parser
+
+
+def _call_mesh(found: dict[str, Any], requester: list[str]) -> int:
+    traces = ["--traces", found["traces"]] if found["traces"] else []
+    otlp = ["--otlp", found["otlp_http"]] if found["otlp_http"] else []
+    return _call(["--target", found["target"], *traces, *otlp, *requester])
+
+
+def _call(arguments: list[str]) -> int:
+    # In the user's folder, so that paths among the options mean what they say, and yet with our packages.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", "client", "call", "--rpc", "all", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
