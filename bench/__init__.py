@@ -1,0 +1,1 @@
+"""What the chain costs, as ratios against a baseline in the same run."""

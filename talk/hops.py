@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from protos.hop_pb2 import REFUSED, UNLISTED, Fate, Header, Hop
+from protos.hop_pb2 import REFUSED, UNLISTED, Header, Hop
 from talk.propagation import Pair, Received
 
 KEY: Final = "talk-hop-bin"
@@ -20,6 +20,7 @@ _WHOLE_VALUE: Final = 256
 _PREFIX: Final = 64
 _DIGEST: Final = 8
 
+_KEY_ONLY: Final = (REFUSED, UNLISTED)
 _IDENTITY: Final = re.compile(r'URI=("?)([^";,]*)\1')
 
 
@@ -29,30 +30,32 @@ def peer_identity(metadata: Sequence[Pair], peer: str) -> str:
     A proxy that appends puts its direct caller last. Without a sidecar any client may write this header: it names,
     it does not prove.
     """
-    for key, value in metadata:
-        if key == "x-forwarded-client-cert" and isinstance(value, str) and (found := _IDENTITY.findall(value)):
-            return str(found[-1][1])[:_WHOLE_VALUE]
-    return peer
+    certificate = dict(metadata).get("x-forwarded-client-cert")
+    found = _IDENTITY.findall(certificate) if isinstance(certificate, str) else ()
+    return str(found[-1][1])[:_WHOLE_VALUE] if found else peer
 
 
-def headers(received: Sequence[Received]) -> list[Header]:
-    """Each received header, once and in order, as the record shows it."""
-    return [_header(*one) for one in received]
+def note_headers(record: Hop, received: Sequence[Received]) -> None:
+    """Puts each received header into the record, once and in order."""
+    add = record.headers.add
+    for key, value, fate in received:
+        if fate in _KEY_ONLY:
+            add(key=key, fate=fate)
+        elif len(value) <= _WHOLE_VALUE:
+            add(key=key, value=_raw(value), fate=fate)
+        else:
+            raw = _raw(value)
+            add(key=key, value=raw[:_PREFIX], length=len(raw), sha256=hashlib.sha256(raw).digest(), fate=fate)
 
 
-def _header(key: str, value: str | bytes, fate: Fate) -> Header:
-    if fate in (REFUSED, UNLISTED):
-        return Header(key=key, fate=fate)
-    raw = value.encode() if isinstance(value, str) else value
-    if len(raw) <= _WHOLE_VALUE:
-        return Header(key=key, value=raw, fate=fate)
-    return Header(key=key, value=raw[:_PREFIX], length=len(raw), sha256=hashlib.sha256(raw).digest(), fate=fate)
+def _raw(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 def add(record: Hop, later: Sequence[Pair]) -> tuple[Pair, ...]:
     """Puts `record` in front of what came from later hops, shortened or left out where it would be too much."""
     encoded = _within_limit(record)
-    size = _size(later)
+    size = sum([_cost(key, value) for key, value in later])
     if size + _cost(KEY, encoded) > TRAILERS_LIMIT:
         encoded = _shortened(record).SerializeToString()
     if size + _cost(KEY, encoded) > _TRAILERS_CEILING:
@@ -102,11 +105,7 @@ def _shortened(record: Hop) -> Hop:
 
 def is_from_next_hop(trailers: Sequence[Pair]) -> bool:
     """True where the answer holds a record: the status is a hop's own, not a library's or a proxy's."""
-    return any(key == KEY for key, _ in trailers)
-
-
-def _size(pairs: Sequence[Pair]) -> int:
-    return sum(_cost(key, value) for key, value in pairs)
+    return KEY in dict(trailers)
 
 
 def _cost(key: str, value: str | bytes) -> int:

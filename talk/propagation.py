@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from grpc.aio import Metadata
 
@@ -64,12 +64,8 @@ _CREDENTIALS: Final = frozenset(("authorization", "cookie"))
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 
 
-class Received(NamedTuple):
-    """One received header and what becomes of it at this hop."""
-
-    key: str
-    value: str | bytes
-    fate: Fate
+Received: TypeAlias = tuple[str, str | bytes, Fate]
+"""One received header, key and value, and what becomes of it at this hop."""
 
 
 class OrderedMetadata(Metadata):
@@ -128,16 +124,11 @@ class Propagation:
     def sort(self, metadata: Sequence[Pair]) -> list[Received]:
         """Says of each received header, in order, what becomes of it."""
         fate = self._fate
-        beside_b3 = any(key.startswith("x-b3-") for key, _ in metadata)
-        return [
-            Received(
-                key,
-                value,
-                # Envoy reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
-                (SUPERSEDED if key == "b3" and beside_b3 else fate(key)) if is_sendable(value) else REFUSED,
-            )
-            for key, value in metadata
-        ]
+        received = [(key, value, fate(key) if is_sendable(value) else REFUSED) for key, value in metadata]
+        # Envoy reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
+        if "b3" in dict(metadata) and any(key.startswith("x-b3-") for key, _ in metadata):
+            return [(key, value, SUPERSEDED if key == "b3" else fate) for key, value, fate in received]
+        return received
 
     @cached_property
     def _fate(self) -> Callable[[str], Fate]:
@@ -171,12 +162,11 @@ def backward(metadata: Iterable[Pair]) -> tuple[Pair, ...]:
     return tuple(pair for pair in metadata if pair[0] in _RETURNED or not is_reserved(pair[0]))
 
 
-def trace_id(metadata: Iterable[Pair]) -> str:
+def trace_id(metadata: Sequence[Pair]) -> str:
     """The trace id from the first trace family that came, as that family spells it; empty where none came whole."""
-    values = {key: value for key, value in reversed([*metadata]) if isinstance(value, str)}
+    values = dict(reversed(metadata))  # the first of several with one key
     for key, pattern in _TRACE_IDS:
-        found = pattern.match(values[key]) if key in values else None
-        if found:
+        if (value := values.get(key)) and (found := pattern.match(str(value))):
             return _from_base64(found[1]) if key == "sw8" else found[1]
     return ""
 

@@ -50,7 +50,7 @@ class Status(NamedTuple):
     message: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
     """What one call has done so far: messages from and to the caller, and what the later hops said at its end."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 import asyncio
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import signal
@@ -74,6 +75,7 @@ async def _server(
         healthy = await _add_operation(server, channelz_too=config.channelz)
         addresses = [_listen(server, address, config.tls) for address in config.listen]
         await server.start()
+        gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
         try:
             log.event("listening", addresses=addresses)
             yield server, desk, healthy

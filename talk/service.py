@@ -16,7 +16,7 @@ from protos.landing_pb2 import TalkResult
 from talk import answers, hops, propagation, relay
 from talk.config import Identity
 from talk.logs import CallLog
-from talk.propagation import Propagation, Received
+from talk.propagation import Pair, Propagation, Received
 from talk.relay import Context, Exchange, Onward, Status
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def generic_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
     ]
 
 
-@dataclass
+@dataclass(slots=True)
 class Visit:
     """One call's stay at this hop: what came, what goes on, and how it went."""
 
@@ -61,8 +61,6 @@ class Visit:
     """Seconds that the caller still waits; None: no deadline."""
     started: float
     exchange: Exchange = field(default_factory=Exchange)
-    later: float = 0.0
-    """Seconds spent in later hops and on the way to them."""
 
 
 class Desk:
@@ -104,9 +102,13 @@ class Desk:
             self.idle.set()
 
     async def see_through(self, visit: Visit, work: Coroutine[Any, Any, T]) -> T:
-        """Awaits the work of one call and ends it with a record, a log line and the right status."""
+        """Awaits the work of one call and ends it with a record, a log line and the right status.
+
+        The work of a hop that forwards is waiting for later ones, and counts as their time.
+        """
+        began = time.perf_counter()
         try:
-            result = await self._timed(visit, work)
+            result = await work
         except grpc.aio.AioRpcError as error:
             status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", visit.exchange)
         except answers.RefusalError as refusal:
@@ -114,49 +116,43 @@ class Desk:
             visit.exchange.trailers = (("grpc-status-details-bin", refusal.details),) if refusal.details else ()
         except (asyncio.CancelledError, grpc.aio.BaseError) as error:
             # Cancelled, or the caller's connection broke under a write: nobody is there to be told.
-            self._note(visit, _ending(visit.context))
+            self._note(visit, _ending(visit.context), time.perf_counter())
             raise asyncio.CancelledError from error
         else:
-            visit.context.set_trailing_metadata(self._conclude(visit, Status(grpc.StatusCode.OK)))
+            visit.context.set_trailing_metadata(self._conclude(visit, began, grpc.StatusCode.OK))
             return result
-        return await visit.context.abort(status.code, status.message, self._conclude(visit, status))
+        return await visit.context.abort(status.code, status.message, self._conclude(visit, began, status.code))
 
-    async def _timed(self, visit: Visit, work: Coroutine[Any, Any, T]) -> T:
-        began = time.perf_counter()
-        try:
-            return await work
-        finally:
-            if self._next_name is not None:  # the work of a hop that forwards is waiting for later ones
-                visit.later = time.perf_counter() - began
+    def _conclude(self, visit: Visit, began: float, code: grpc.StatusCode) -> tuple[Pair, ...]:
+        now = time.perf_counter()
+        self._note(visit, code, now)
+        if not self._records:
+            return visit.exchange.trailers
+        later = now - began if self._next_name else 0.0
+        return hops.add(self._record(visit, code, now - visit.started - later, later), visit.exchange.trailers)
 
-    def _conclude(self, visit: Visit, status: Status) -> tuple[propagation.Pair, ...]:
-        self._note(visit, status.code)
-        return (
-            hops.add(self._record(visit, status), visit.exchange.trailers) if self._records else visit.exchange.trailers
-        )
-
-    def _record(self, visit: Visit, status: Status) -> Hop:
-        spent = time.perf_counter() - visit.started
-        return Hop(
+    def _record(self, visit: Visit, code: grpc.StatusCode, here: float, later: float) -> Hop:
+        record = Hop(
             service=self._identity.service,
             version=self._identity.version,
             instance=self._identity.instance,
             rpc=visit.rpc,
             peer=visit.peer,
-            headers=hops.headers(visit.received),
             remaining_ms=None if visit.remaining is None else min(int(visit.remaining * 1000), _UINT32_MAX),
-            here_us=int(max(spent - visit.later, 0) * 1e6),
-            later_us=int(visit.later * 1e6),
-            status=status.code.value[0],
+            here_us=int(here * 1e6),
+            later_us=int(later * 1e6),
+            status=code.value[0],
             trace_id=visit.trace_id,
         )
+        hops.note_headers(record, visit.received)
+        return record
 
-    def _note(self, visit: Visit, code: grpc.StatusCode) -> None:
+    def _note(self, visit: Visit, code: grpc.StatusCode, now: float) -> None:
         if self._log.enabled:
             self._log.call(
                 rpc=visit.rpc,
                 code=code.name,
-                duration_ms=round((time.perf_counter() - visit.started) * 1000, 3),
+                duration_ms=round((now - visit.started) * 1000, 3),
                 peer=visit.peer,
                 messages_in=visit.exchange.messages_in,
                 messages_out=visit.exchange.messages_out,

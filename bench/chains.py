@@ -1,0 +1,110 @@
+"""Chains to measure: processes on Unix sockets, with the CPU time that each one has used."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Hop:
+    """How one hop is started: a module, its arguments and its TALK_* settings."""
+
+    module: str
+    arguments: Sequence[str] = ()
+    settings: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class RunningChain:
+    name: str
+    target: str
+    forwarders: Sequence[psutil.Process]
+    """The hops that forward; the last one, which answers, is the same in every chain."""
+
+    def cpu_seconds(self) -> float:
+        """User and system time that the forwarding hops have used so far."""
+        times = [process.cpu_times() for process in self.forwarders]
+        return float(sum(one.user + one.system for one in times))
+
+    def rss_bytes(self) -> list[int]:
+        return [int(process.memory_info().rss) for process in self.forwarders]
+
+
+def talk_hop(listen: str, next_hop: str, **settings: str) -> Hop:
+    return Hop("svc2", settings={"listen": listen, "next_hop": next_hop, **settings})
+
+
+def bare_hop(listen: str, next_hop: str) -> Hop:
+    return Hop("bench.bare", arguments=(listen, next_hop))
+
+
+def last_hop(listen: str) -> Hop:
+    return Hop("svc3", settings={"listen": listen})
+
+
+@contextmanager
+def started(hop: Hop, log: Path) -> Iterator[psutil.Process]:
+    settings = {f"TALK_{key.upper()}": value for key, value in (hop.settings or {}).items()}
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", hop.module, *hop.arguments],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def chain(name: str, make_hop: object, forwarders: int = 2, **settings: str) -> Iterator[RunningChain]:
+    """`forwarders` hops made by `make_hop` (`talk_hop` or `bare_hop`) in front of one that answers, all ready."""
+    assert callable(make_hop)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hop-")))
+        sockets = [f"unix:{folder}/{index}" for index in range(forwarders + 1)]
+        stack.enter_context(started(last_hop(sockets[-1]), folder / "last.log"))
+        processes = [
+            stack.enter_context(started(make_hop(listen, following, **settings), folder / f"{index}.log"))
+            for index, (listen, following) in enumerate(zip(sockets, sockets[1:], strict=False))
+        ]
+        for socket in sockets:
+            _wait_ready(socket)
+        yield RunningChain(name, sockets[0], processes)
+
+
+def _wait_ready(target: str) -> None:
+    with grpc.insecure_channel(target, options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+        grpc.channel_ready_future(channel).result(timeout=_START_SECONDS)
+
+
+def machine() -> dict[str, object]:
+    """What a figure depends on, to stand beside it."""
+    return {
+        "python": sys.version.split()[0],
+        "grpcio": grpc.__version__,
+        "cores": psutil.cpu_count(),
+        "load_before": [round(one, 2) for one in os.getloadavg()],
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
