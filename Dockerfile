@@ -34,7 +34,8 @@ COPY client /app/client
 COPY mesh /app/mesh
 COPY traces /app/traces
 COPY deploy /app/deploy
-RUN python3 -m compileall -q /app && chmod -R a+rX /app
+RUN python3 -m compileall -q /app && chmod -R a+rX /app && \
+    mkdir -p /pods/ingress /pods/svc1 /pods/svc2 /pods/svc3 && chmod -R go= /pods/*
 
 FROM ${BASE_IMAGE} AS runtime
 ENV PATH=/opt/talk/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
@@ -53,6 +54,8 @@ LABEL org.opencontainers.image.title=grpc-tracing-mesh \
       org.opencontainers.image.description="Envoy, trace store and requester of the gRPC tracing suite"
 COPY --from=build-mesh /opt/talk /opt/talk
 COPY --from=build-mesh /app /app
+# A new volume takes its owner from the folder that it is mounted on.
+COPY --from=build-mesh --chown=65532:65532 /pods /pods
 EXPOSE 9999 16686 4317 4318
 CMD ["client", "call"]
 
