@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from client import drive
 from client.channel import open_channel, reach
-from client.context import begins_a_trace, metadata, new_context
-from client.options import CallOptions, Target
+from client.drive import Driver, Findings, Made
+from client.look import pictures
+from client.options import CallOptions
 from client.outcome import Outcome
-from client.rpc import Landing, perform
-from client.verdict import BROKEN, CONNECTED, FAILED, Judgement, judge, no_trace_came
+from client.picture import Picture
+from client.rpc import Landing
+from client.verdict import BROKEN, CONNECTED, FAILED, Judgement, judge
+
+Working: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
+"""Tells the user what goes on while a step takes long."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A call and its verdict."""
+    """A call and its verdict; `picture` is what the trace backend shows of it, None where none was read."""
 
     outcome: Outcome
     judgement: Judgement
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -38,38 +48,30 @@ class Run:
         return BROKEN if BROKEN in verdicts or self.problems else CONNECTED
 
 
-async def run(options: CallOptions) -> Run:
+async def run(options: CallOptions, working: Working) -> Run:
     """Makes the calls in turn and judges them. Raises NothingAnswers."""
+    findings = Findings()
+    made, exported = await _drive(options, working, findings)
+    seen: Sequence[Picture | None] = [None] * len(made)
+    if options.traces:
+        async with working(f"reading the traces at {options.traces}"):
+            seen = await pictures(options.traces, made, options.expect, exported, findings)
+    judged = [_judged(one.outcome, options, picture) for one, picture in zip(made, seen, strict=True)]
+    return Run(options.target.address, tuple(judged), tuple(findings.problems), tuple(findings.notes))
+
+
+async def _drive(options: CallOptions, working: Working, findings: Findings) -> tuple[list[Made], bool]:
+    """The calls, and whether the requester's own root spans of them are exported."""
     target = options.target
     async with open_channel(target.address, target.tls, target.authority) as channel:
-        await reach(channel, target.address, target.timeout)
-        driver = Driver(Landing(channel), target)
-        outcomes = [await driver.call(rpc, options.data) for _ in range(options.repeat) for rpc in options.rpcs]
-    judged = [Judged(outcome, judge(outcome, options.expect, target.custom_keys)) for outcome in outcomes]
-    return Run(target.address, tuple(judged), notes=tuple(driver.notes))
+        async with working(f"connecting to {target.address}"):
+            await reach(channel, target.address, target.timeout)
+        roots = await drive.open_roots(options, findings)
+        driver = Driver(Landing(channel), target, roots, findings)
+        async with working(f"calling {target.address}"):
+            made = [await driver.call(rpc, options.data) for _ in range(options.repeat) for rpc in options.rpcs]
+    return made, await drive.export(roots, findings)
 
 
-class Driver:
-    """Makes calls, and begins the traces itself once it is seen that nobody else does."""
-
-    def __init__(self, landing: Landing, target: Target) -> None:
-        self._landing = landing
-        self._target = target
-        self._begins_traces = False
-        self.notes: list[str] = []
-
-    async def call(self, rpc: str, data: tuple[int, ...]) -> Outcome:
-        outcome = await self._perform(rpc, data)
-        if self._begins_traces or begins_a_trace(self._target.custom) or not no_trace_came(outcome):
-            return outcome
-        self._begins_traces = True
-        self.notes.append(
-            f"{outcome.hops[0].service} received no trace header: nothing in front of it traces; "
-            "called again with a trace context of the requester's own"
-        )
-        return await self._perform(rpc, data)
-
-    async def _perform(self, rpc: str, data: tuple[int, ...]) -> Outcome:
-        context = new_context() if self._begins_traces else None
-        sent = metadata(self._target.custom, context)
-        return await perform(self._landing, rpc, data, sent, self._target.timeout)
+def _judged(outcome: Outcome, options: CallOptions, picture: Picture | None) -> Judged:
+    return Judged(outcome, judge(outcome, options.expect, options.target.custom_keys, picture), picture)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from client import call, usage
 from client.channel import NothingAnswers, Tls
-from client.document import document
+from client.document import document, notes_for_store
 from client.options import CallOptions, Target
 from client.rpc import RPCS
 from client.show import Screen
+from client.store import leave_notes
 from client.verdict import CONNECTED
 
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -29,6 +33,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
     screen = Screen()
+    # The exporter's own words on a dead endpoint; the requester says it in a line.
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
     try:
         return _run(_parser().parse_args(arguments), screen)
     except (usage.UsageError, NothingAnswers) as error:
@@ -40,13 +46,20 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
-    run = asyncio.run(call.run(options))
+    run = asyncio.run(_call(options, screen))
     if options.json:
         sys.stdout.write(json.dumps(document(run), ensure_ascii=False) + "\n")
         screen.remarks(run)
     else:
         screen.show(run)
     return 0 if run.verdict == CONNECTED else 1
+
+
+async def _call(options: CallOptions, screen: Screen) -> call.Run:
+    run = await call.run(options, screen.working)
+    if options.traces and all(one.picture for one in run.calls):
+        await leave_notes(options.traces, notes_for_store(run))
+    return run
 
 
 def call_options(parsed: argparse.Namespace) -> CallOptions:
@@ -57,8 +70,22 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         data=parsed.data,
         expect=parsed.expect,
         repeat=parsed.repeat,
+        traces=parsed.traces,
+        otlp=parsed.otlp or _otlp(parsed.traces, os.environ),
         json=parsed.json,
     )
+
+
+def _otlp(traces: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where root spans go unless --otlp says it: OpenTelemetry's own variable, else the usual port beside --traces."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    if endpoint := environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return usage.url("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    if traces is None:
+        return None
+    host = urlsplit(traces).hostname or ""
+    return f"http://[{host}]:4318" if ":" in host else f"http://{host}:4318"
 
 
 def _target(parsed: argparse.Namespace) -> Target:
@@ -119,6 +146,18 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="make each call N times (1)",
+    )
+    parser.add_argument(
+        "--traces",
+        type=partial(usage.url, "--traces"),
+        metavar="URL",
+        help="read each trace back from this trace store, or Jaeger 2, and hold it against the verdict",
+    )
+    parser.add_argument(
+        "--otlp",
+        type=partial(usage.url, "--otlp"),
+        metavar="URL",
+        help="export a root span per call there (OTEL_EXPORTER_OTLP_ENDPOINT, else port 4318 on the host of --traces)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

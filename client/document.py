@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from client import traceid
 from client.call import Judged, Run
 from client.greetings import count_results
+from client.outcome import Outcome
 from client.verdict import Stop
 from protos import hop_pb2
 
@@ -20,6 +22,32 @@ def document(run: Run) -> dict[str, Any]:
     }
 
 
+def notes_for_store(run: Run) -> list[dict[str, Any]]:
+    """What a trace backend is told of each call, beside its spans."""
+    return [_note(call) for call in run.calls]
+
+
+def _note(call: Judged) -> dict[str, Any]:
+    outcome, judgement = call.outcome, call.judgement
+    seen = [span.trace_id for span in call.picture.spans] if call.picture else []
+    return {
+        "request_id": _request_id(outcome),
+        "trace_ids": traceid.distinct([*seen, *map(traceid.reported_id, outcome.hops)]),
+        "rpc": outcome.rpc,
+        "verdict": judgement.verdict,
+        "problems": list(judgement.problems),
+        "hops": [_hop(stop) for stop in judgement.stops],
+    }
+
+
+def _request_id(outcome: Outcome) -> str:
+    """As the first hop received it, where its record says: the edge may have rewritten a digit of what was sent."""
+    received = [
+        (header.key, header.value.decode(errors="replace")) for hop in outcome.hops[:1] for header in hop.headers
+    ]
+    return str(next((value for key, value in (*received, *outcome.sent) if key == "x-request-id"), ""))
+
+
 def _call(call: Judged) -> dict[str, Any]:
     outcome, judgement = call.outcome, call.judgement
     return {
@@ -31,8 +59,8 @@ def _call(call: Judged) -> dict[str, Any]:
         "path": list(judgement.path),
         "trace_id": judgement.trace_id or None,
         "traces": judgement.traces,
-        "spans": None,
-        "edges": None,
+        "spans": len(call.picture.spans) if call.picture else None,
+        "edges": [list(edge) for edge in call.picture.edges] if call.picture else None,
         "hops": [_hop(stop) for stop in judgement.stops],
         "problems": list(judgement.problems),
     }

@@ -25,11 +25,16 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class CallOptions:
-    """`client call`: each of `rpcs`, `repeat` times, over the services `expect`."""
+    """`client call`: each of `rpcs`, `repeat` times, over the services `expect`.
+
+    `traces` is the URL of a trace backend with Jaeger's v3 API, `otlp` where the requester exports its own root spans.
+    """
 
     target: Target
     rpcs: tuple[str, ...]
     data: tuple[int, ...]
     expect: tuple[str, ...]
     repeat: int = 1
+    traces: str | None = None
+    otlp: str | None = None
     json: bool = False

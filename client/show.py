@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 import grpc
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from client.call import Judged, Run
 from client.greetings import count_results
+from client.picture import Picture, Span
 from client.verdict import BROKEN, CONNECTED, FAILED, Stop, not_forwarded
 from protos import hop_pb2
 
+_PATIENCE = 2.0  # seconds
 _COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red"}
 _COLUMNS = ("hop", "caller", "received", "forwarded", "status", "here")
 _NO_RECORD = "no record: unknown"
@@ -28,6 +33,23 @@ class Screen:
     def __init__(self) -> None:
         self._out = Console(highlight=False, markup=False, emoji=False)
         self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    @asynccontextmanager
+    async def working(self, what: str) -> AsyncIterator[None]:
+        """Tells on standard error what goes on, once it has taken 2 s."""
+        telling = asyncio.create_task(self._tell(what))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+
+    async def _tell(self, what: str) -> None:
+        await asyncio.sleep(_PATIENCE)
+        if self._err.is_terminal:
+            with self._err.status(Text(printable(what))):
+                await asyncio.Event().wait()
+        self._line(self._err, Text(printable(f"{what} …")))
 
     def error(self, message: str) -> None:
         """One line on standard error."""
@@ -61,6 +83,15 @@ class Screen:
         else:
             for row in rows:
                 self._line(self._out, Text(_plain(row)))
+        if call.picture and call.picture.spans:
+            self._picture(call.picture)
+
+    def _picture(self, picture: Picture) -> None:
+        if self._out.is_terminal:
+            self._out.print(_tree(picture))
+            return
+        for depth, span in picture.tree():
+            self._line(self._out, Text(f"  {'  ' * depth}{_span(picture, span)}"))
 
     @staticmethod
     def _line(console: Console, text: Text) -> None:
@@ -175,6 +206,22 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     for row in rows:
         table.add_row(*(Text(row[place], _cell_colour(row[place])) for place in filled))
     return table
+
+
+def _tree(picture: Picture) -> Tree:
+    """The spans, each below its parent; the pieces of a broken trace beside each other."""
+    tree = Tree(Text(f"{len(picture.spans)} spans", "dim"), guide_style="dim")
+    branches = [tree]
+    for depth, span in picture.tree():
+        del branches[depth + 1 :]
+        branches.append(branches[depth].add(Text(_span(picture, span), "red" if span.error else "")))
+    return tree
+
+
+def _span(picture: Picture, span: Span) -> str:
+    place = picture.place(span)
+    name = span.name.rpartition("/")[2]  # Envoy's names are paths: /package.Service/Method
+    return printable(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms"))))
 
 
 def _cell_colour(cell: str) -> str:

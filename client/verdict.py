@@ -13,6 +13,7 @@ from itertools import pairwise
 from client import differences, traceid
 from client.greetings import wrong_answers
 from client.outcome import Outcome
+from client.picture import Picture
 from protos import hop_pb2
 
 CONNECTED, BROKEN, FAILED = "connected", "broken", "failed"
@@ -50,15 +51,18 @@ class Judgement:
         return tuple(stop.service for stop in self.stops if stop.hop)
 
 
-def judge(outcome: Outcome, expected: Sequence[str], custom: Collection[str] = (), seen: bool = False) -> Judgement:
+def judge(
+    outcome: Outcome, expected: Sequence[str], custom: Collection[str] = (), picture: Picture | None = None
+) -> Judgement:
     """The verdict of a call over the `expected` services; `custom` are the keys given with -H.
 
-    `seen`: a trace backend shows the path, so that hops without records are no gap in the evidence.
+    `picture` is what a trace backend shows of the call, where one was asked.
     """
     stops = align(outcome.hops, expected)
-    failures = [*_status_problem(outcome), *(_answer_problems(outcome) if outcome.status == "OK" else ())]
-    breaks = [*_path_problems(outcome, stops, expected, seen), *_lost_problems(stops, custom), *_id_problems(stops)]
     ids = traceid.distinct(traceid.reported_id(hop) for hop in outcome.hops)
+    failures = [*_status_problem(outcome, picture), *_answer_problems(outcome)]
+    breaks = [*_path_problems(outcome, stops, expected), *_lost_problems(stops, custom), *_id_problems(stops)]
+    breaks += _picture_problems(outcome, picture, len(ids))
     return Judgement(
         verdict=FAILED if failures else BROKEN if breaks else CONNECTED,
         problems=(*failures, *breaks),
@@ -88,27 +92,31 @@ def no_trace_came(outcome: Outcome) -> bool:
     return bool(outcome.hops) and not any(hop.trace_id for hop in outcome.hops)
 
 
-def _status_problem(outcome: Outcome) -> Iterator[str]:
+def _status_problem(outcome: Outcome, picture: Picture | None) -> Iterator[str]:
     if outcome.status == "DEADLINE_EXCEEDED" and not outcome.hops:
-        yield f"no answer within {outcome.timeout:g}s"
+        deepest = f": the deepest hop that left a span is {picture.deepest}" if picture and picture.deepest else ""
+        yield f"no answer within {outcome.timeout:g}s{deepest}"
     elif outcome.status != "OK":
         yield f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
 
 
 def _answer_problems(outcome: Outcome) -> list[str]:
-    return wrong_answers(outcome.rpc, outcome.asked, outcome.responses)
+    return wrong_answers(outcome.rpc, outcome.asked, outcome.responses) if outcome.status == "OK" else []
 
 
-def _path_problems(outcome: Outcome, stops: Sequence[Stop], expected: Sequence[str], seen: bool) -> Iterator[str]:
+def _picture_problems(outcome: Outcome, picture: Picture | None, traces: int) -> Iterator[str]:
+    if outcome.status == "OK" and picture is not None:
+        yield from picture.problems(traces)
+    elif outcome.status == "OK" and not outcome.hops:
+        yield "no hop left a record, so nothing shows where the trace went: set TALK_HOP_RECORDS=on, or give --traces"
+
+
+def _path_problems(outcome: Outcome, stops: Sequence[Stop], expected: Sequence[str]) -> Iterator[str]:
     if not _fits([hop.service for hop in outcome.hops], expected):
         path = ", ".join(hop.service for hop in outcome.hops)
         yield f"the path was {path}, expected {', '.join(expected)}"
-    if outcome.status != "OK":
-        return
-    if not outcome.hops and not seen:
-        yield "no hop left a record, so nothing shows where the trace went: set TALK_HOP_RECORDS=on, or give --traces"
-    last = next((place for place in reversed(range(len(stops))) if stops[place].hop), None)
-    if last is not None and last + 1 < len(stops) and _called_nobody(stops[last]):
+    last = next((place for place in reversed(range(len(stops))) if stops[place].hop), len(stops))
+    if outcome.status == "OK" and last + 1 < len(stops) and _called_nobody(stops[last]):
         yield f"{stops[last].service} answered by itself, expected {stops[last + 1].service} after it"
 
 

@@ -1,0 +1,112 @@
+"""The trace backend as the requester uses it: Jaeger's v3 query API, and notes of its calls where they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from client.picture import Span, spans_in
+
+_LIMIT = 10.0  # seconds that all traces together are waited for
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+_ANSWER = 2.0  # seconds for one answer
+_AT_ONCE = 8
+_NOTES_AT_ONCE = 50
+
+
+class StoreUnreadable(Exception):  # noqa: N818 - reads as what it says
+    """The traces could not be read; the message says why."""
+
+
+@dataclass
+class Wanted:
+    """The traces of one call: `complete` says when all is there, `quiet` for how long nothing may have come since."""
+
+    trace_ids: tuple[str, ...]
+    complete: Callable[[Sequence[Span]], bool]
+    quiet: float = 0.0
+    spans: tuple[Span, ...] = ()
+    changed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    def take(self, spans: tuple[Span, ...]) -> None:
+        if len(spans) != len(self.spans):
+            self.changed_at = asyncio.get_running_loop().time()
+        self.spans = spans
+
+    @property
+    def done(self) -> bool:
+        return self.complete(self.spans) and asyncio.get_running_loop().time() - self.changed_at >= self.quiet
+
+
+async def read_traces(url: str, wanted: Sequence[Wanted]) -> None:
+    """Polls the backend for all traces together until each is complete, 10 s at most. Raises StoreUnreadable."""
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + _LIMIT, _FIRST_PAUSE
+    async with _http(url) as http:
+        while True:
+            await _poll(http, [one for one in wanted if not one.done])
+            if all(one.done for one in wanted) or loop.time() + pause > deadline:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+async def _poll(http: httpx.AsyncClient, open_ones: Sequence[Wanted]) -> None:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(trace_id: str) -> tuple[Span, ...]:
+        async with gate:
+            return await _read(http, trace_id)
+
+    ids = list(dict.fromkeys(trace_id for wanted in open_ones for trace_id in wanted.trace_ids))
+    found = dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
+    for wanted in open_ones:
+        wanted.take(tuple(span for trace_id in wanted.trace_ids for span in found[trace_id]))
+
+
+async def _read(http: httpx.AsyncClient, trace_id: str) -> tuple[Span, ...]:
+    """The spans of one trace so far; none where the backend does not know it yet."""
+    try:
+        answer = await http.get(f"/api/v3/traces/{trace_id}")
+        if answer.status_code in {404, 429, 503}:
+            return ()
+        answer.raise_for_status()
+        return spans_in(answer.json())
+    except httpx.TimeoutException:
+        raise StoreUnreadable(f"{http.base_url} does not answer within {_ANSWER:g}s") from None
+    except httpx.HTTPStatusError as error:
+        raise StoreUnreadable(f"{http.base_url} answers {error.response.status_code}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StoreUnreadable(f"nothing answers at {http.base_url} ({error})") from None
+    except ValueError as error:
+        raise StoreUnreadable(f"{http.base_url} answers, but {error}") from None
+
+
+async def leave_notes(url: str, notes: Sequence[Mapping[str, Any]]) -> None:
+    """Tells the backend of the calls, so that its pages show the verdicts; one that takes no notes is no failure."""
+    async with _http(url) as http:
+        for start in range(0, len(notes), _NOTES_AT_ONCE):
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await http.post("/api/calls", json=list(notes[start : start + _NOTES_AT_ONCE]))
+                if not answer.is_success:
+                    return
+
+
+def _http(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=_ANSWER, trust_env=not is_local(url))
+
+
+def is_local(url: str) -> bool:
+    """True for a URL on this machine: a proxy from the environment never applies to it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
