@@ -25,6 +25,7 @@ Say = Callable[[str], None]
 READY = 60.0
 ANSWER = 30.0
 GOING_DOWN = 60.0
+RECONNECTING = 3.0
 BETWEEN = 10.0  # how long a mesh may be up without listening to us: it begins, or it ends
 
 
@@ -123,7 +124,10 @@ def heal(state: State, say: Say) -> tuple[list[str], Json]:
     """Start again what is dead: its names, and the status once every part answers."""
     with _connect(state) as line:
         healed: list[str] = line.ask("heal")["healed"]
-        return healed, _until_ready(line, say)
+        found = _until_ready(line, say)
+        if healed:
+            _until_calls_pass(found["target"])
+        return healed, found
 
 
 def down(state: State, say: Say) -> bool:
@@ -210,6 +214,15 @@ def _until_ready(line: Line, say: Say) -> Json:
             say(f"waiting for {', '.join(silent)}")
             speak += 2
         time.sleep(0.02)
+
+
+def _until_calls_pass(target: str) -> None:
+    """The neighbours of a process that was dead reconnect within a second. Where calls are made to fail, go on."""
+    from mesh.ready import call_passes  # noqa: PLC0415 as below
+
+    give_up = time.monotonic() + RECONNECTING
+    while time.monotonic() < give_up and not call_passes(target):
+        time.sleep(0.05)
 
 
 def _check_alive(found: Json) -> None:

@@ -1,5 +1,6 @@
 """Whether the parts of a mesh answer, asked of the parts themselves."""
 
+import secrets
 import socket
 import urllib.error
 import urllib.request
@@ -50,6 +51,19 @@ def _serves_grpc(target: str) -> bool:
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def call_passes(target: str) -> bool:
+    """Whether a call gets through the chain. It asks not to be traced."""
+    unsampled = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    greeting_0 = b"\n\x010"  # TalkRequest(data="0")
+    with grpc.insecure_channel(target, options=_OPTIONS) as channel:
+        talk: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/org.feuyeux.grpc.LandingService/Talk")
+        try:
+            talk(greeting_0, metadata=(("traceparent", unsampled),), timeout=_TIMEOUT)
+        except grpc.RpcError:
+            return False
+    return True
 
 
 def _accepts(target: str) -> bool:

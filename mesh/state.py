@@ -16,7 +16,7 @@ from mesh.errors import MeshError
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
-_LONGEST_NAME = "sock/svc3-canary.app"
+_LONGEST_NAME = "sock/svc3-canary-sidecar.adm"
 
 
 def default_directory() -> Path:

@@ -301,6 +301,12 @@ class _Conversation:
             if self._owns:
                 self._supervisor.stop_soon()
 
+    def _heal(self) -> Json:
+        try:
+            return {"healed": self._supervisor.heal()}
+        except MeshError as error:
+            return {"error": str(error)}
+
     def say(self, answer: Json) -> None:
         self._writer.write(_line(answer))
 
@@ -314,7 +320,7 @@ class _Conversation:
         if command == "status":
             return self._supervisor.status()
         if command == "heal":
-            return {"healed": self._supervisor.heal()}
+            return self._heal()
         if command == "release":
             self._owns = False
             return {"released": True}

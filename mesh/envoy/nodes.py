@@ -90,9 +90,11 @@ def _inbound(node: Node, where: Address, faults: tuple[Fault, ...]) -> Json:
 
 
 def _outbound(node: Node, where: Address, following: str, *, lane: bool) -> Json:
-    routes = [route(following)]
+    # The app calls a local socket; whom it means is what spans and the next hop should see.
+    authority = f"{topology.host(following)}:{topology.SERVICE_PORT}"
+    routes = [route(following, authority=authority)]
     if lane and topology.CANARY.service == following:
-        routes.insert(0, route(_lane_cluster(), headers=[_on_the_lane()]))
+        routes.insert(0, route(_lane_cluster(), authority=authority, headers=[_on_the_lane()]))
     return listener("outbound", where, "OUTBOUND", manager(node, "outbound", routes, []))
 
 

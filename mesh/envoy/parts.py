@@ -172,9 +172,13 @@ def _access_log() -> Json:
     return {"name": "envoy.access_loggers.stdout", "typed_config": typed(kind)}
 
 
-def route(cluster: str, *, headers: list[Json] | None = None, retry: Json | None = None) -> Json:
+def route(
+    cluster: str, *, authority: str | None = None, headers: list[Json] | None = None, retry: Json | None = None
+) -> Json:
     # No timeout of its own: the default of 15 s beats longer deadlines, which travel in grpc-timeout.
     action: Json = {"cluster": cluster, "timeout": "0s"}
+    if authority:
+        action["host_rewrite_literal"] = authority
     if retry:
         action["retry_policy"] = retry
     match: Json = {"prefix": "/"}
