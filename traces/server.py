@@ -13,6 +13,7 @@ from grpc import aio
 from starlette.applications import Starlette
 
 from traces import receive, web
+from traces.live import Changes
 from traces.options import Address, Options
 from traces.receive import Receiver
 from traces.receive_grpc import grpc_server
@@ -41,7 +42,8 @@ async def run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    pages = web.application(store, receiver)
+    changes = Changes()
+    pages = web.application(store, receiver, changes)
     intake = receive.application(receiver)
     async with AsyncExitStack() as stack:
         sockets = {"http": stack.enter_context(_listen(options.http))}
@@ -55,6 +57,7 @@ async def run(options: Options) -> None:
         await stack.enter_async_context(_settling(store))
         sys.stderr.write(json.dumps({"event": "listening", **bound}) + "\n")
         await stop.wait()
+        changes.end()
 
 
 @contextmanager

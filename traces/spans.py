@@ -86,7 +86,8 @@ def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version
         name=span.name,
         kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else Kind.UNSPECIFIED,
         service=service,
-        version=version,
+        # Envoy's Zipkin tracer has no resource: the mesh gives its spans the version as a tag.
+        version=version or dict(attributes).get("service.version", ""),
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
         error=span.status.code == trace_pb2.Status.STATUS_CODE_ERROR or _failed(dict(attributes)),

@@ -1,5 +1,6 @@
 """The bounded memory: traces by id, the oldest dropped first, what was dropped counted."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -39,6 +40,7 @@ class _Entry:
     spans: int = 0
     size: int = TRACE_OVERHEAD
     cut: bool = False
+    changed_ns: int = 0
     summary: Summary | None = None
 
 
@@ -94,6 +96,7 @@ class TraceStore:
 
     def _grow(self, entry: _Entry, chunk: Chunk, size: int) -> None:
         entry.chunks.append(chunk.data)
+        entry.changed_ns = time.time_ns()
         entry.spans += chunk.spans
         entry.size += size
         self.spans += chunk.spans
@@ -143,7 +146,7 @@ class TraceStore:
         entry = self._entries[trace_id]
         self._unsettled.pop(trace_id, None)
         if entry.summary is None:
-            entry.summary = summarize(_assemble(entry.chunks), cut=entry.cut)
+            entry.summary = summarize(_assemble(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
         return entry.summary
 
 

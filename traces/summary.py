@@ -12,48 +12,55 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """Where a piece of a trace begins. `orphan`: the span names a parent that is not there."""
+
+    node: str
+    kind: Kind
+    orphan: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """`starts_outbound` are the services whose outbound call begins a piece, `serves` those that were called.
+    """`tops` are the beginnings of the trace's pieces, one if it is whole; `serves` the services that were called.
 
     `request_ids` are the values of `x-request-id` that the spans tell; `cut` says that spans are missing because the
     trace was longer than the store allows. `operations` are service, span name and kind as the spans have them.
+    `changed_ns` is when the last span came in.
     """
 
     trace_id: str
     start_ns: int
     duration_ns: int
-    root: str
+    changed_ns: int
     name: str
     spans: int
-    pieces: int
+    tops: tuple[Top, ...]
     missing_parents: int
     errors: int
     cut: bool
     services: tuple[str, ...]
     serves: tuple[str, ...]
-    starts_outbound: tuple[str, ...]
     request_ids: tuple[str, ...]
     operations: tuple[tuple[str, str, Kind], ...]
     edges: tuple[Edge, ...]
 
 
-def summarize(trace: Trace, *, cut: bool) -> Summary:
-    """`cut`: the store refused some of the trace's spans."""
-    root = trace.tops[0]
+def summarize(trace: Trace, *, changed_ns: int = 0, cut: bool = False) -> Summary:
+    """What only the store knows of the trace is told beside it."""
     return Summary(
         trace_id=trace.trace_id,
         start_ns=trace.start_ns,
         duration_ns=trace.duration_ns,
-        root=node(root),
-        name=next((name for span in trace.spans if (name := rpc_of(span))), sys.intern(root.name)),
+        changed_ns=changed_ns,
+        name=next((name for span in trace.spans if (name := rpc_of(span))), sys.intern(trace.tops[0].name)),
         spans=len(trace.spans),
-        pieces=len(trace.tops),
+        tops=tuple(Top(node(top), top.kind, bool(top.parent_id)) for top in trace.tops),
         missing_parents=len(trace.missing_parents),
         errors=sum(span.error for span in trace.spans),
         cut=cut,
         services=_distinct(node(span) for span in trace.spans),
         serves=_distinct(node(span) for span in trace.spans if span.kind is Kind.SERVER),
-        starts_outbound=_distinct(node(span) for span in trace.tops if span.kind is Kind.CLIENT and not span.parent_id),
         request_ids=_distinct(value for span in trace.spans if (value := request_id_of(span))),
         operations=_distinct((span.service, sys.intern(span.name), span.kind) for span in trace.spans),
         edges=edges(trace),

@@ -57,13 +57,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One call from a service to another; `path` leads from the trace's first service to the callee.
+    """One call from a service to another; `path` leads from its piece's first service to the callee.
 
-    `duration_ns` is the caller's where it left a span of its own for the call, `own_ns` is that without the calls that
-    the callee made. `seen` is False where the callee left no span and only the caller's span names it.
+    `piece` is the place of the piece's top among the trace's tops. `duration_ns` is the caller's where it left a span
+    of its own for the call, `own_ns` is that without the calls that the callee made. `seen` is False where the callee
+    left no span and only the caller's span names it.
     """
 
     path: tuple[str, ...]
+    piece: int
     start_ns: int
     duration_ns: int
     own_ns: int
@@ -145,14 +147,17 @@ def _paths(trace: Trace) -> list[tuple[str, ...]]:
 def _edges(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[Edge]:
     made = _own_times(trace, paths)
     answered = {row.parent for row in trace.rows}
+    piece = -1
     for index, row in enumerate(trace.rows):
+        piece += row.parent is None
         if row.parent is not None and paths[index] != paths[row.parent]:
             caller = trace.rows[row.parent].span
             span = caller if caller.kind is Kind.CLIENT else row.span
-            yield Edge(paths[index], span.start_ns, span.duration_ns, made[index], span.error or row.span.error, True)
+            error = span.error or row.span.error
+            yield Edge(paths[index], piece, span.start_ns, span.duration_ns, made[index], error, seen=True)
         if index not in answered and (callee := _unseen(row.span)):
-            span = row.span
-            yield Edge((*paths[index], callee), span.start_ns, span.duration_ns, span.duration_ns, span.error, False)
+            span, path = row.span, (*paths[index], callee)
+            yield Edge(path, piece, span.start_ns, span.duration_ns, span.duration_ns, span.error, seen=False)
 
 
 def _own_times(trace: Trace, paths: list[tuple[str, ...]]) -> list[int]:

@@ -1,0 +1,152 @@
+"""What the requester says of a call: its verdict, and the hop records, beside the spans.
+
+`POST /api/calls` takes one JSON object, or a list of them:
+
+    {"request_id": "…", "trace_ids": ["…32 hex…"], "rpc": "Talk", "verdict": "connected" | "broken" | "failed",
+     "problems": ["…"], "hops": [{"service": "svc1", "record": "whole", "version": "v1", "instance": "…",
+     "trace_id": "…", "status": 0, "here_ms": 1.2, "later_ms": 5.1,
+     "headers": [{"key": "traceparent", "value": "…", "fate": "forwarded"}]}]}
+
+Only `verdict` is required; what else stands in it is left alone. The answer is 202.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+VERDICTS = ("connected", "broken", "failed")
+# No call has as many; more is cut off, so that no call takes the memory of a thousand.
+_MOST = 200
+_LONGEST = 1024
+# What a call may take in memory: parsed, a record is some times larger than its JSON. Measured with tracemalloc.
+_BLOWUP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header that a hop received; `fate` in the words of the hop record: forwarded, left_out …"""
+
+    key: str
+    value: str
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A hop's own record; times in milliseconds, as text."""
+
+    service: str
+    record: str
+    version: str
+    instance: str
+    trace_id: str
+    status: str
+    here_ms: str
+    later_ms: str
+    headers: tuple[Header, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as its requester saw it."""
+
+    request_id: str
+    trace_ids: tuple[str, ...]
+    rpc: str
+    verdict: str
+    problems: tuple[str, ...]
+    hops: tuple[Hop, ...]
+
+
+def parse_calls(body: bytes) -> tuple[Call, ...]:
+    """Raises ValueError with a line that names what is wrong."""
+    try:
+        document = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
+    return tuple(parse_call(item) for item in (document if isinstance(document, list) else [document]))
+
+
+def parse_call(document: Any) -> Call:
+    """Raises ValueError."""
+    if not isinstance(document, dict):
+        raise ValueError(f"a call is an object, not {type(document).__name__}")
+    if document.get("verdict") not in VERDICTS:
+        raise ValueError(f"verdict is one of {', '.join(VERDICTS)}")
+    return Call(
+        request_id=_text(document, "request_id"),
+        trace_ids=tuple(dict.fromkeys(_trace_ids(document))),
+        rpc=_text(document, "rpc"),
+        verdict=document["verdict"],
+        problems=tuple(str(item)[:_LONGEST] for item in _items(document, "problems")),
+        hops=tuple(_hop(item) for item in _items(document, "hops")),
+    )
+
+
+def _trace_ids(document: dict[str, Any]) -> Iterator[str]:
+    """Those that are hex; B3's of 64 bits stand with zeros in front, as the store keeps them."""
+    for item in _items(document, "trace_ids"):
+        trace_id = str(item).lower()
+        if re.fullmatch("[0-9a-f]{16}|[0-9a-f]{32}", trace_id):
+            yield trace_id.zfill(32)
+
+
+def _hop(document: Any) -> Hop:
+    if not isinstance(document, dict):
+        raise ValueError("hops is a list of objects")
+    names = ("service", "record", "version", "instance", "trace_id", "status", "here_ms", "later_ms")
+    facts = {name: _text(document, name) for name in names}
+    return Hop(**facts, headers=tuple(_header(item) for item in _items(document, "headers")))
+
+
+def _header(document: Any) -> Header:
+    if not isinstance(document, dict):
+        raise ValueError("headers is a list of objects")
+    return Header(_text(document, "key"), _text(document, "value"), _text(document, "fate"))
+
+
+def _text(document: dict[str, Any], key: str) -> str:
+    value = document.get(key)
+    return "" if value is None else str(value)[:_LONGEST]
+
+
+def _items(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key, [])
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is a list")
+    return value[:_MOST]
+
+
+class CallLog:
+    """The newest calls, within so many and so many bytes; not for threads."""
+
+    def __init__(self, calls: int, size: int) -> None:
+        self.limits = (calls, size)
+        self.size = 0
+        self.dropped = 0
+        self._calls: dict[int, tuple[Call, int]] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        """The newest first."""
+        return (call for call, _ in reversed(self._calls.values()))
+
+    def add(self, calls: tuple[Call, ...], length: int) -> None:
+        """`length` is that of the JSON they came in, which tells what they take."""
+        for call in calls:
+            size = 1024 + length * _BLOWUP // len(calls)
+            self._calls[self._next] = (call, size)
+            self._next += 1
+            self.size += size
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._calls) > self.limits[0] or self.size > self.limits[1]:
+            oldest = next(iter(self._calls))
+            self.size -= self._calls.pop(oldest)[1]
+            self.dropped += 1

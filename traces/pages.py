@@ -1,0 +1,160 @@
+"""The pages: topology, traces, one trace, end-to-end aggregation."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from traces import views
+from traces.calls import CallLog
+from traces.query import parse_duration
+from traces.standing import Standing, standings
+from traces.store import TraceStore
+from traces.summary import Summary
+
+_RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
+
+
+class PageLinks:
+    """Links between the pages of this server."""
+
+    def trace(self, trace_id: str) -> str:
+        return f"/trace/{trace_id}"
+
+    def traces(self, **filters: str) -> str:
+        return f"/traces?{urlencode(filters)}"
+
+    def json(self, trace_id: str) -> str:
+        return f"/api/v3/traces/{trace_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The time range asked for; one that is not known is an hour."""
+
+    name: str
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        return [(name, label) for name, (label, _) in _RANGES.items()]
+
+    def since(self, now_ns: int) -> int:
+        """Its begin, in Unix nanoseconds."""
+        seconds = _RANGES[self.name][1]
+        return now_ns - seconds * 10**9 if seconds else 0
+
+
+class Pages:
+    """The pages over one store."""
+
+    def __init__(
+        self, store: TraceStore, calls: CallLog, environment: Environment, state: Callable[[], dict[str, object]]
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._environment = environment
+        self._state = state
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/", self.topology),
+            Route("/traces", self.traces),
+            Route("/trace/{trace_id}", self.trace),
+            Route("/paths", self.paths),
+        ]
+
+    async def topology(self, request: Request) -> Response:
+        now, at = time.time_ns(), _range(request)
+        view = views.topology_view(await self._summaries(at, now), now)
+        return self._page("topology.html", page="Topology", at=at, view=view)
+
+    async def traces(self, request: Request) -> Response:
+        now, at = time.time_ns(), _range(request)
+        form = Form(request)
+        shown = await self._summaries(at, now)
+        view = views.list_view(shown, await self._standings(now), form.filter, form.page)
+        return self._page("traces.html", page="Traces", at=at, view=view, filters=form)
+
+    async def trace(self, request: Request) -> Response:
+        trace_id = request.path_params["trace_id"].lower()
+        trace = self._store.trace(trace_id)
+        if trace is None:
+            return self.problem(404, "This trace is not here", _gone(trace_id))
+        known = {one.trace_id: one for one in self._store.summaries()}
+        standing = (await self._standings(time.time_ns()))[trace_id]
+        return self._page("trace.html", page="Traces", view=views.trace_view(trace, known, standing))
+
+    async def paths(self, request: Request) -> Response:
+        now, at = time.time_ns(), _range(request)
+        call = request.query_params.get("call", "")
+        view = views.paths_view(await self._summaries(at, now), await self._standings(now), call)
+        return self._page("paths.html", page="End to end", at=at, view=view, call=call)
+
+    def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
+        """A page that says what is wrong and what to do next."""
+        return self._page("problem.html", status, page="", title=title, lines=tuple(lines))
+
+    async def _summaries(self, at: Range, now_ns: int) -> list[Summary]:
+        await self._settled()
+        since = at.since(now_ns)
+        return [one for one in self._store.summaries() if one.start_ns >= since]
+
+    async def _standings(self, now_ns: int) -> dict[str, Standing]:
+        await self._settled()
+        return standings(self._store.summaries(), self._calls, now_ns)
+
+    async def _settled(self) -> None:
+        more = True
+        while more:
+            more = self._store.settle(32)
+            await asyncio.sleep(0)
+
+    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
+        text = self._environment.get_template(template).render(links=PageLinks(), state=self._state(), **values)
+        return HTMLResponse(text, status)
+
+
+def _gone(trace_id: str) -> tuple[str, ...]:
+    return (
+        f"No span of {trace_id[:64]} is in the store.",
+        "It may have made room for newer ones: the oldest go first, and the foot of each page counts them.",
+        "If its call has just been made, wait: this page shows it as soon as its first span comes in.",
+    )
+
+
+def _range(request: Request) -> Range:
+    name = request.query_params.get("range", "")
+    return Range(name if name in _RANGES else "1h")
+
+
+class Form:
+    """The filter as it was typed, what it means, and what is wrong with it."""
+
+    def __init__(self, request: Request) -> None:
+        given = request.query_params
+        self.service, self.id = given.get("service", ""), given.get("id", "").strip()
+        self.state = given.get("state", "") if given.get("state") in {"whole", "broken", "error"} else ""
+        self.min = given.get("min", "").strip()
+        self.errors = {"min": ""}
+        self.page = _page_number(given.get("page", "1"))
+        fields = {"service": self.service, "state": self.state, "min": self.min, "id": self.id}
+        self.params = {name: value for name, value in fields.items() if value}
+        self.filter = views.Filter(self.service, self.state, self._min_ns(), self.id.lower())
+
+    def _min_ns(self) -> int:
+        try:
+            return parse_duration(self.min.replace(" ", "")) if self.min else 0
+        except ValueError as error:
+            self.errors["min"] = f"{error}; this part of the filter is left out"
+            return 0
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text) else 1

@@ -1,0 +1,96 @@
+"""Jinja2 for the pages and the report: how numbers, times and services are written."""
+
+import zlib
+from datetime import UTC, datetime
+from typing import Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+# Hues of the style sheet, c0 to c9. The salt keeps the chain's services apart: no two of them share a hue.
+_HUES = 10
+_SALT = b"8"
+
+
+class Links(Protocol):
+    """Where things are: pages of a server, or places in one file."""
+
+    def trace(self, trace_id: str) -> str: ...
+
+    def traces(self, **filters: str) -> str: ...
+
+    def json(self, trace_id: str) -> str: ...
+
+
+def environment() -> Environment:
+    """Every value is escaped, a missing one is an error."""
+    made = Environment(
+        loader=PackageLoader("traces"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "duration": duration,
+        "clock": clock,
+        "moment": moment,
+        "percent": percent,
+        "rate": rate,
+        "hue": hue,
+        "plural": plural,
+        "mib": mib,
+    }
+    return made
+
+
+def duration(ns: float) -> str:
+    """Three digits and a unit: `9.12 ms`."""
+    for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        # What would be rounded up to a thousand of a unit stands in the next one.
+        if ns >= size * 0.9995:
+            return f"{_three_digits(ns / size)} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def _three_digits(value: float) -> str:
+    places = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{places}f}"
+
+
+def clock(ns: int) -> str:
+    """The time of day, to the millisecond."""
+    return _time(ns).strftime("%H:%M:%S.") + f"{ns // 10**6 % 1000:03d}"
+
+
+def moment(ns: int) -> str:
+    """RFC 3339, to the microsecond."""
+    return _time(ns).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ns // 1000 % 10**6:06d}Z"
+
+
+def _time(ns: int) -> datetime:
+    # A sender's clock may say anything; datetime ends with the year 9999.
+    return datetime.fromtimestamp(min(ns // 10**9, 253_402_300_799), UTC)
+
+
+def percent(share: float) -> str:
+    """`12 %`, and never 0 % for something nor 100 % for less than all."""
+    if 0 < share < 0.01:
+        return "< 1 %"
+    return f"{min(round(share * 100), 99 if share < 1 else 100)} %"
+
+
+def rate(per_minute: float) -> str:
+    return f"{per_minute:,.0f}" if per_minute >= 100 else f"{per_minute:.3g}"
+
+
+def hue(node: str) -> str:
+    """The style class of a node's colour: the same on every page, in every run."""
+    return f"c{zlib.crc32(_SALT + node.encode()) % _HUES}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def mib(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MiB"
