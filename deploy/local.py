@@ -1,20 +1,17 @@
 """The local mesh as a place: apply.sh brings it up or down, test.sh drives the requester through it."""
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from deploy.steps import call_requester
 from mesh import cli, control, options
 from mesh.errors import MeshError
 from mesh.options import Options
 from mesh.state import State
-
-ROOT = Path(__file__).parent.parent
 
 # A mesh that lives for one test takes whatever ports are free, and so gets in nobody's way.
 ANY_PORTS = {"port": 0, "pages_port": 0, "otlp_grpc_port": 0, "otlp_http_port": 0}
@@ -51,7 +48,7 @@ def _end(*_: object) -> None:
 def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
     given = options.given_in(parsed)
     if "--target" in requester:
-        return _call(requester)
+        return call_requester(requester)
     if control.is_up(parsed.state) and not given:
         return _call_mesh(control.status(parsed.state), requester)
     cli.say("starting one for this test")
@@ -76,11 +73,4 @@ def _parser() -> argparse.ArgumentParser:
 def _call_mesh(found: dict[str, Any], requester: list[str]) -> int:
     traces = ["--traces", found["traces"]] if found["traces"] else []
     otlp = ["--otlp", found["otlp_http"]] if found["otlp_http"] else []
-    return _call(["--target", found["target"], *traces, *otlp, *requester])
-
-
-def _call(arguments: list[str]) -> int:
-    # In the user's folder, so that paths among the options mean what they say, and yet with our packages.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "client", "call", "--rpc", "all", *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode
+    return call_requester(["--target", found["target"], *traces, *otlp, *requester])

@@ -1,0 +1,65 @@
+"""What the places have in common: they say each step in a line, run other programs, and start the requester."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+Done = subprocess.CompletedProcess[str]
+
+
+class DeployError(Exception):
+    """It cannot be done; the message begins with a line that names the cause or the fix."""
+
+
+def say(place: str, text: str) -> None:
+    sys.stderr.write(f"{place}: {text}\n")
+    sys.stderr.flush()
+
+
+def carry_out(place: str, work: Callable[[], int]) -> int:
+    """Exit code: what `work` returns, 1 where it cannot be done, 130 after Ctrl-C."""
+    try:
+        return work()
+    except DeployError as error:
+        say(place, str(error))
+        return 1
+    except KeyboardInterrupt:
+        say(place, "interrupted")
+        return 130
+
+
+def need(program: str, fix: str) -> None:
+    if shutil.which(program) is None:
+        raise DeployError(f"{program} is not installed: {fix}")
+
+
+def run(command: list[str], *, given: str | None = None, environment: Mapping[str, str] | None = None) -> Done:
+    """Runs a program to its end and keeps what it says; without input unless some is given."""
+    return subprocess.run(
+        command,
+        input=given,
+        stdin=subprocess.DEVNULL if given is None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def last_line(done: Done) -> str:
+    """The last thing that a program said, for an error message."""
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def call_requester(arguments: list[str]) -> int:
+    """All four patterns, unless the arguments say otherwise; the requester's exit code."""
+    # In the user's folder, so that paths among the arguments mean what they say, and yet with our packages.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", "client", "call", "--rpc", "all", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
