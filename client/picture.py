@@ -130,7 +130,7 @@ class Picture:
             yield f"the trace store lacks the parent {', '.join(self.missing_parents)} of a span"
         if traces <= 1 and not self.missing_parents and len(self.tops()) != 1:
             tops = ", ".join(self.place(span) for span in self.tops())
-            yield f"the trace has {len(self.tops())} roots, expected 1: {tops}"
+            yield f"the trace has {len(self.tops())} roots ({tops or 'its spans stand in a circle'}), expected 1"
         if missing := [edge for edge in self._expected_edges() if edge not in self.edges]:
             yield f"the trace store shows no call {', '.join(f'{caller} > {callee}' for caller, callee in missing)}"
 
@@ -180,8 +180,18 @@ def _span(span: Mapping[str, Any], service: str) -> Span:
         kind=_kind(span.get("kind", 0)),
         start_ns=int(span.get("startTimeUnixNano", 0)),
         end_ns=int(span.get("endTimeUnixNano", 0)),
-        error=span.get("status", {}).get("code") in {2, "STATUS_CODE_ERROR"},
+        error=_failed(span),
     )
+
+
+def _failed(span: Mapping[str, Any]) -> bool:
+    """Envoy leaves the status of a failed gRPC call unset, and writes its code as an attribute."""
+    codes = [
+        pair.get("value", {}).get("stringValue", "0")
+        for pair in span.get("attributes", [])
+        if pair.get("key") == "grpc.status_code"
+    ]
+    return span.get("status", {}).get("code") in {2, "STATUS_CODE_ERROR"} or codes not in ([], ["0"])
 
 
 def _kind(kind: int | str) -> str:

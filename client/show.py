@@ -221,7 +221,9 @@ def _tree(picture: Picture) -> Tree:
 def _span(picture: Picture, span: Span) -> str:
     place = picture.place(span)
     name = span.name.rpartition("/")[2]  # Envoy's names are paths: /package.Service/Method
-    return printable(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms"))))
+    several = len({one.trace_id for one in picture.tops()}) > 1
+    trace = f"(trace {span.trace_id})" if several and span in picture.tops() else ""
+    return printable(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms", trace))))
 
 
 def _cell_colour(cell: str) -> str:

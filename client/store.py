@@ -14,7 +14,7 @@ import httpx
 
 from client.picture import Span, spans_in
 
-_LIMIT = 10.0  # seconds that all traces together are waited for
+LIMIT = 10.0  # seconds that all traces together are waited for
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _ANSWER = 2.0  # seconds for one answer
 _AT_ONCE = 8
@@ -45,10 +45,10 @@ class Wanted:
         return self.complete(self.spans) and asyncio.get_running_loop().time() - self.changed_at >= self.quiet
 
 
-async def read_traces(url: str, wanted: Sequence[Wanted]) -> None:
-    """Polls the backend for all traces together until each is complete, 10 s at most. Raises StoreUnreadable."""
+async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) -> None:
+    """Polls the backend for all traces together until each is complete, `limit` s at most. Raises StoreUnreadable."""
     loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + _LIMIT, _FIRST_PAUSE
+    deadline, pause = loop.time() + limit, _FIRST_PAUSE
     async with _http(url) as http:
         while True:
             await _poll(http, [one for one in wanted if not one.done])

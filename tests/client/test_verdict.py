@@ -3,6 +3,7 @@
 import pytest
 
 from client.outcome import Outcome
+from client.picture import Picture, Span
 from client.verdict import judge
 from protos.hop_pb2 import FORWARDED, LEFT_OUT, REFUSED, SUPERSEDED, SWITCHED_OFF, UNLISTED, Hop
 from tests.client.evidence import (
@@ -218,8 +219,36 @@ def test_a_hop_that_dropped_baggage_is_not_blamed_for_a_trace_id_that_a_proxy_ch
     )
 
 
-def test_without_records_a_trace_backend_is_evidence_enough() -> None:
-    assert judge(outcome(), EXPECTED, seen=True).verdict == "connected"
+def picture(*places: str) -> Picture:
+    """One trace down these services."""
+    spans = [Span(TRACE, str(n), str(n - 1) if n else "", place, "", "server", n, n) for n, place in enumerate(places)]
+    return Picture(tuple(spans), EXPECTED)
+
+
+PICTURED: list[tuple[Outcome, Picture, str, tuple[str, ...]]] = [
+    (outcome(SVC1, SVC2, SVC3), picture("ingress", *EXPECTED), "connected", ()),
+    # Without records a trace backend is evidence enough.
+    (outcome(), picture("ingress", *EXPECTED), "connected", ()),
+    (outcome(), picture("ingress", "svc1"), "broken", ("the trace store shows no call svc1 > svc2, svc2 > svc3",)),
+    (outcome(SVC1, SVC2, SVC3), picture(), "broken", ("the trace store holds no span of this call",)),
+    # What a failed call did not reach left no span either: no word of that.
+    (outcome(SVC1, status="UNAVAILABLE", message="m"), picture("ingress", "svc1"), "failed", ("UNAVAILABLE: m",)),
+    (
+        outcome(status="DEADLINE_EXCEEDED"),
+        picture("requester", "ingress", "svc1", "svc2"),
+        "failed",
+        ("no answer within 5s: the deepest hop that left a span is svc2",),
+    ),
+    (outcome(status="DEADLINE_EXCEEDED"), picture(), "failed", ("no answer within 5s",)),
+]
+
+
+@pytest.mark.parametrize(("call", "seen", "verdict", "problems"), PICTURED)
+def test_what_the_trace_backend_shows_counts(
+    call: Outcome, seen: Picture, verdict: str, problems: tuple[str, ...]
+) -> None:
+    judgement = judge(call, EXPECTED, picture=seen)
+    assert (judgement.verdict, judgement.problems) == (verdict, problems)
 
 
 # An -H header counts as allowed where any hop's list names it: (fate at svc1, svc2, svc3), problems, notes.
