@@ -187,17 +187,25 @@ def _started(options: Options, state: State, lock: int, *, ephemeral: bool = Fal
     """A supervisor that ends when the block does, unless it was released in it. The lock becomes its own."""
     ours, its = socket.socketpair()
     arguments = {"options": asdict(options), "state": str(state.directory), "ephemeral": ephemeral}
-    command = [sys.executable, "-m", "mesh.supervisor", str(its.fileno()), json.dumps(arguments)]
-    with its, Line(ours) as line:
-        try:
-            root = Path(__file__).parent.parent
-            # It leaves us at once (see its main), so that this waits for a moment only.
-            subprocess.run(command, cwd=root, pass_fds=(its.fileno(), lock), start_new_session=True, check=True)
-        finally:
-            os.close(lock)
-        its.close()
-        line.hear()
-        yield line
+    try:
+        with Line(ours) as line:
+            with its:
+                _spawn(its.fileno(), lock, arguments)
+            line.hear()
+            yield line
+    except BaseException:
+        _wait_released(state)
+        raise
+
+
+def _spawn(connection: int, lock: int, arguments: Json) -> None:
+    command = [sys.executable, "-m", "mesh.supervisor", str(connection), json.dumps(arguments)]
+    root = Path(__file__).parent.parent
+    try:
+        # It leaves us at once (see its main), so that this waits for a moment only.
+        subprocess.run(command, cwd=root, pass_fds=(connection, lock), start_new_session=True, check=True)
+    finally:
+        os.close(lock)
 
 
 def _until_ready(line: Line, say: Say) -> Json:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ import grpc
 import psutil
 import pytest
 
-from tests.mesh.support import ANY_PORTS, Mesh, call, mesh, run, state_directory
+from tests.mesh.support import ANY_PORTS, Mesh, call, mesh, state_directory
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
@@ -181,21 +182,22 @@ def test_a_second_mesh_does_not_share_the_firsts_port(patient: Mesh, state: Path
 
 
 def test_without_envoy_there_is_a_line_and_another_way(state: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    packages = Path(grpc.__file__).parents[1]
-    site.mkdir()
-    for package in packages.iterdir():
+    venv.create(tmp_path / "venv", symlinks=True)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for package in Path(grpc.__file__).parents[1].iterdir():
         if not package.name.startswith(("envoy", "__pycache__")):
-            (site / package.name).symlink_to(package)
+            (packages / package.name).symlink_to(package)
     started = subprocess.run(
-        [sys.executable, "-S", "-m", "mesh", "up", "--state", str(state), *ANY_PORTS],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{site}"},
+        [tmp_path / "venv/bin/python", "-m", "mesh", "up", "--state", str(state), *ANY_PORTS],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{packages}"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    Mesh(state).run("down")
     assert started.returncode == 1
     assert started.stderr.startswith("mesh: no Envoy: ")
     assert "--no-mesh runs the three services alone" in started.stderr
@@ -221,7 +223,7 @@ def test_with_no_mesh_up_every_command_says_so(state: Path, command: str) -> Non
 def test_an_interrupted_up_leaves_nothing(state: Path) -> None:
     command = [sys.executable, "-m", "mesh", "up", "--state", str(state), *ANY_PORTS]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as starting:
-        wait_for(lambda: (state / "mesh.json").exists(), "it is on its way")
+        wait_for((state / "mesh.json").exists, "it is on its way")
         pids = list(Mesh(state).pids.values())
         starting.send_signal(signal.SIGINT)
         _, said = starting.communicate(timeout=60)
@@ -233,7 +235,7 @@ def test_an_interrupted_up_leaves_nothing(state: Path) -> None:
 def test_a_killed_up_leaves_nothing(state: Path) -> None:
     command = [sys.executable, "-m", "mesh", "up", "--state", str(state), *ANY_PORTS, "--run", "svc3=sleep 600"]
     with subprocess.Popen(command, cwd=ROOT) as starting:
-        wait_for(lambda: (state / "mesh.json").exists(), "it is on its way")
+        wait_for((state / "mesh.json").exists, "it is on its way")
         pids = list(Mesh(state).pids.values())
         starting.kill()
     wait_for(lambda: not alive(pids), "all processes end")
