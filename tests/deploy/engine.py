@@ -1,0 +1,106 @@
+"""A real Docker engine, our images on it, and containers that end with the test."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.deploy.rendering import ROOT
+
+# As compose.yaml and the Kubernetes objects lock a container; everything has to run like this.
+LOCKED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "65532:65532")
+STAND_IN = "grpc-tracing-base:3.13"
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def need_engine() -> None:
+    """Skips where there is none; in CI that is a failure, since .ci/docker gives it one."""
+    reason = "docker is not installed"
+    if shutil.which("docker"):
+        done = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+        reason = "" if done.returncode == 0 else f"no Docker engine answers: {done.stderr.strip()}"
+    if reason and os.environ.get("CI"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+def base_image() -> str:
+    """What the images stand on: BASE_IMAGE, else the stand-in that .ci/docker makes, else the Dockerfile's own."""
+    if chosen := os.environ.get("BASE_IMAGE"):
+        return chosen
+    return STAND_IN if docker("images", "--quiet", STAND_IN) else "python:3.13-slim"
+
+
+@dataclass(frozen=True)
+class Images:
+    base: str
+    service: str
+    mesh: str
+
+
+@contextmanager
+def images() -> Iterator[Images]:
+    """Both targets of the Dockerfile under names of this test run's own, which go again at its end."""
+    built = Images(base_image(), f"grpc-tracing-test-{os.getpid()}", f"grpc-tracing-test-{os.getpid()}-mesh")
+    try:
+        _build(built.base, built.service)  # no target: the default has to be the service
+        _build(built.base, built.mesh, "--target", "mesh")
+        yield built
+    finally:
+        for name in (built.service, built.mesh):
+            subprocess.run(["docker", "rmi", "--force", "--no-prune", name], capture_output=True, check=False)
+
+
+def _build(base: str, tag: str, *more: str) -> None:
+    command = ["docker", "build", "--build-arg", f"BASE_IMAGE={base}", "--tag", tag, *more, str(ROOT)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"DOCKER_BUILDKIT": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Container:
+    identity: str
+
+    def inspect(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(docker("inspect", self.identity))[0]
+        return found
+
+    def logs(self) -> str:
+        done = subprocess.run(["docker", "logs", self.identity], capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    def port(self, inside: int) -> int:
+        return int(docker("port", self.identity, str(inside)).splitlines()[0].rpartition(":")[2])
+
+    def processes(self) -> list[str]:
+        """Every process in it, by its command line."""
+        return [line.split(None, 1)[1] for line in docker("top", self.identity, "-eo", "pid,args").splitlines()[1:]]
+
+    def status(self) -> dict[str, str]:
+        """Of the first process, as the kernel sees it from inside: user, capabilities, seccomp, signals."""
+        text = docker("exec", self.identity, "python", "-c", "print(open('/proc/1/status').read())")
+        return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+@contextmanager
+def container(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
+    """A locked container that is removed at the end, running or not."""
+    identity = docker("run", "--detach", *LOCKED, *options, image, *arguments)
+    try:
+        yield Container(identity)
+    finally:
+        docker("rm", "--force", "--volumes", identity)
