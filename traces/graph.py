@@ -1,5 +1,6 @@
 """The topology as a picture: which nodes and edges there are, and where they stand. Pure geometry, no SVG."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from traces.trace import Edge
 
 # Sizes in pixels. A gap holds an edge's label.
 NODE_WIDTH, NODE_HEIGHT = 132, 56
-GAP_ACROSS, GAP_ALONG = 128, 76
-MARGIN = 24
+GAP_ACROSS, GAP_DOWN = 118, 76
+# Where calls go down, the gap below a node holds four lines, and labels stand to the right of the last lane.
+GAP_BESIDE, GAP_BELOW, LABEL_WIDTH = 100, 96, 84
+MARGIN = 14
 
 # A node by its band and name. The band is the service at which a cut-off piece begins, empty for what hangs together.
 Key = tuple[str, str]
@@ -50,7 +53,13 @@ def topology(summaries: Iterable[Summary]) -> Topology:
         calls += [(((bands[e.piece], e.caller), (bands[e.piece], e.callee)), e) for e in summary.edges]
     nodes |= {key: None for pair, _ in calls for key in pair}
     links = tuple(Link(caller, callee, load) for (caller, callee), load in by_key(calls).items())
-    return Topology(tuple(sorted(nodes, key=lambda key: key[0] != "")), links, pieces)
+    return Topology(
+        tuple(sorted(nodes, key=_apart)), tuple(sorted(links, key=lambda link: _apart(link.caller))), pieces
+    )
+
+
+def _apart(key: Key) -> bool:
+    return key[0] != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An edge from a point to a point; its label stands at the middle."""
+    """An edge from a point to a point, along the callee's lane at its end, where there is room for its label."""
 
     link: Link
     x1: int
@@ -80,17 +89,12 @@ class Line:
     x2: int
     y2: int
 
-    @property
-    def middle(self) -> tuple[int, int]:
-        return (self.x1 + self.x2) // 2, (self.y1 + self.y2) // 2
-
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """Where a piece was torn off: from the node that should have gone on to the same node in the piece's band."""
+    """Where a piece was torn off: a line to its first node, from that node in the whole part where it stands above."""
 
     service: str
-    count: int
     x1: int
     y1: int
     x2: int
@@ -110,52 +114,67 @@ class Picture:
 
 
 def layout(graph: Topology, *, upright: bool) -> Picture:
-    """A column per layer of calls, or a row when upright; a band below (or beside) what hangs together."""
+    """A column per layer of calls, or a row when upright; each cut-off piece in a band of its own below."""
     layers = _layers(graph)
-    lanes = _lanes(graph, layers)
-    boxes = {key: _box(key, layers[key], lanes[key], upright=upright) for key in graph.nodes}
-    lines = tuple(_line(link, boxes, upright=upright) for link in graph.links)
-    tears = tuple(_tears(graph, boxes, upright=upright))
-    width = max((box.x for box in boxes.values()), default=0) + NODE_WIDTH + MARGIN
-    height = max((box.y for box in boxes.values()), default=0) + NODE_HEIGHT + MARGIN
-    # The labels of an upright picture stand beside its edges, to the right.
-    return Picture(upright, width + (GAP_ALONG if upright else 0), height, tuple(boxes.values()), lines, tears)
+    boxes: dict[Key, Box] = {}
+    for band in dict.fromkeys(key[0] for key in graph.nodes):
+        members = [key for key in graph.nodes if key[0] == band]
+        # The bands so far, and room for a label between them and the next.
+        top = max((box.y + NODE_HEIGHT + GAP_DOWN for box in boxes.values()), default=MARGIN * 2)
+        boxes |= (_stack if upright else _spread)(members, layers, top)
+    return Picture(
+        upright,
+        max((box.x for box in boxes.values()), default=0) + NODE_WIDTH + MARGIN + (LABEL_WIDTH if upright else 0),
+        max((box.y for box in boxes.values()), default=0) + NODE_HEIGHT + MARGIN + (0 if upright else MARGIN),
+        tuple(boxes.values()),
+        tuple(_line(link, boxes, upright=upright) for link in graph.links),
+        tuple(_tear(band, boxes, upright=upright) for band in graph.pieces),
+    )
 
 
 def _layers(graph: Topology) -> dict[Key, int]:
     """How many calls lead to each node at most; a band begins where its service stands in the whole part."""
-    layers: dict[Key, int] = {}
-    for key in graph.nodes:
-        layers[key] = layers.get(("", key[1]), 0) if key[0] == key[1] else 0
+    layers = dict.fromkeys(graph.nodes, 0)
     # Services that call each other in a circle would push one another on for ever.
-    for _ in range(len(graph.nodes)):
+    for _ in graph.nodes:
+        for band, name in graph.nodes:
+            if band == name and ("", name) in layers:
+                layers[band, name] = layers["", name]
         for link in graph.links:
-            if link.callee[1] != link.callee[0]:
-                layers[link.callee] = max(layers[link.callee], layers[link.caller] + 1)
-        for key in graph.nodes:
-            if key[0] == key[1]:
-                layers[key] = layers.get(("", key[1]), layers[key])
-    return {key: min(layer, len(graph.nodes)) for key, layer in layers.items()}
+            if link.callee[0] != link.callee[1]:
+                layers[link.callee] = min(len(graph.nodes), max(layers[link.callee], layers[link.caller] + 1))
+    return layers
 
 
-def _lanes(graph: Topology, layers: dict[Key, int]) -> dict[Key, int]:
-    """The place of each node beside the others of its layer; each band has lanes of its own."""
+def _spread(members: list[Key], layers: dict[Key, int], top: int) -> dict[Key, Box]:
+    """From left to right."""
+    return {
+        key: Box(key, MARGIN + layers[key] * (NODE_WIDTH + GAP_ACROSS), top + lane * (NODE_HEIGHT + GAP_DOWN))
+        for key, lane in _lanes(members, layers).items()
+    }
+
+
+def _lanes(members: list[Key], layers: dict[Key, int]) -> dict[Key, int]:
+    """The place of each node beside the others of its layer."""
+    used: Counter[int] = Counter()
     lanes: dict[Key, int] = {}
-    first = 0
-    for band in dict.fromkeys(key[0] for key in graph.nodes):
-        members = [key for key in graph.nodes if key[0] == band]
-        used: dict[int, int] = {}
-        for key in members:
-            lanes[key] = first + used.get(layers[key], 0)
-            used[layers[key]] = used.get(layers[key], 0) + 1
-        first += max(used.values())
+    for key in members:
+        lanes[key] = used[layers[key]]
+        used[layers[key]] += 1
     return lanes
 
 
-def _box(key: Key, layer: int, lane: int, *, upright: bool) -> Box:
-    if upright:
-        return Box(key, MARGIN + lane * (NODE_WIDTH + GAP_ALONG), MARGIN + layer * (NODE_HEIGHT + GAP_ALONG))
-    return Box(key, MARGIN + layer * (NODE_WIDTH + GAP_ACROSS), MARGIN + lane * (NODE_HEIGHT + GAP_ALONG))
+def _stack(members: list[Key], layers: dict[Key, int], top: int) -> dict[Key, Box]:
+    """From top to bottom; a narrow window has no room for a band beside another one."""
+    first = min(layers[key] for key in members)
+    return {
+        key: Box(
+            key,
+            MARGIN + lane * (NODE_WIDTH + GAP_BESIDE),
+            top + (layers[key] - first) * (NODE_HEIGHT + GAP_BELOW),
+        )
+        for key, lane in _lanes(members, layers).items()
+    }
 
 
 def _line(link: Link, boxes: dict[Key, Box], *, upright: bool) -> Line:
@@ -167,13 +186,8 @@ def _line(link: Link, boxes: dict[Key, Box], *, upright: bool) -> Line:
     return Line(link, caller.x + NODE_WIDTH, caller.y + half, callee.x, callee.y + half)
 
 
-def _tears(graph: Topology, boxes: dict[Key, Box], *, upright: bool) -> Iterable[Tear]:
-    for band, count in graph.pieces.items():
-        lower, upper = boxes[band, band], boxes.get(("", band))
-        across, along = NODE_WIDTH // 2, NODE_HEIGHT // 2
-        if upright:
-            start = upper.x + NODE_WIDTH if upper else 0
-            yield Tear(band, count, start, lower.y + along, lower.x, lower.y + along)
-        else:
-            start = upper.y + NODE_HEIGHT if upper else 0
-            yield Tear(band, count, lower.x + across, start, lower.x + across, lower.y)
+def _tear(band: str, boxes: dict[Key, Box], *, upright: bool) -> Tear:
+    piece, whole = boxes[band, band], boxes.get(("", band))
+    middle = piece.x + NODE_WIDTH // 2
+    start = whole.y + NODE_HEIGHT if whole and not upright else piece.y - GAP_DOWN // 2
+    return Tear(band, middle, start, middle, piece.y)

@@ -1,6 +1,7 @@
 """OTLP bodies: read, split by trace, written again as OTLP's JSON."""
 
 import base64
+import copy
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,12 +42,21 @@ def parse_json(body: bytes) -> ExportTraceServiceRequest:
     """OTLP's JSON, which is protobuf's but for the ids, in hex. Raises MalformedError."""
     try:
         document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"the body is no JSON: {error}") from error
+    return from_document(document)
+
+
+def from_document(document: Any) -> ExportTraceServiceRequest:
+    """The same, parsed already; it is left as it is. Raises MalformedError."""
+    try:
+        document = copy.deepcopy(document)
         for span in _json_spans(document):
             _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
         return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
     # What a body of the wrong shape raises depends on where it is wrong.
     except (ValueError, TypeError, AttributeError, RecursionError, json_format.Error) as error:
-        raise MalformedError(f"the body is no ExportTraceServiceRequest in JSON: {error}") from error
+        raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
 
 
 def _json_spans(document: Any) -> Iterator[dict[str, Any]]:

@@ -56,14 +56,14 @@ def detached(top: Top, place: int, served: frozenset[str]) -> bool:
 
 def _reasons(summary: Summary, served: frozenset[str]) -> Iterator[str]:
     if len(summary.tops) > 1:
-        yield f"the trace falls into {len(summary.tops)} pieces"
+        yield f"The trace falls into {len(summary.tops)} pieces"
     for top in dict.fromkeys(summary.tops):
         if top.orphan:
             yield f"{top.node} names a parent span that never came: its caller left no span"
         elif top.kind is Kind.CLIENT and top.node in served:
-            yield f"a trace begins at {top.node}'s own outbound call: {top.node} did not forward the trace headers"
+            yield f"{top.node} called on without the trace headers: the trace begins at its outbound call"
     if summary.cut:
-        yield "the trace is longer than the store keeps: spans are missing"
+        yield "The trace is longer than the store keeps: spans are missing"
 
 
 def _noted(calls: Iterable[Call]) -> dict[str, Call]:
@@ -106,9 +106,9 @@ def _standing(
     siblings = tuple(other.trace_id for other in group if other is not summary)
     reasons = list(own[summary.trace_id])
     if siblings and any(own[other] for other in siblings):
-        reasons.append(f"it is one of {len(group)} traces that one call left behind")
+        reasons.append(f"One call left {len(group)} traces behind; this is one of them")
     if call and call.verdict == "broken":
-        reasons.extend(call.problems or ("the requester found the call broken",))
+        reasons.extend(call.problems or ("The requester found the call broken",))
     state = State.BROKEN if reasons else State.WHOLE
     if reasons and max(piece.changed_ns for piece in group) > now_ns - ARRIVING_NS:
         state = State.ARRIVING

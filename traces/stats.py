@@ -1,11 +1,12 @@
 """Calls counted: latencies, errors and rates of edges and of call paths."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
+from traces.standing import detached, serving
 from traces.summary import Summary
 from traces.trace import Edge
 
@@ -59,22 +60,40 @@ def by_key(pairs: Iterable[tuple[K, Edge]]) -> dict[K, Load]:
 
 @dataclass(frozen=True, slots=True)
 class PathRow:
-    """One call path: its last edge's load, its depth in the tree of paths, and its share of all the time measured."""
+    """One call path: its last edge's load, its depth in the tree of paths, and its share of all the time measured.
+
+    `cut`: the path begins at a piece that was cut off from its caller.
+    """
 
     path: tuple[str, ...]
+    cut: bool
     depth: int
     load: Load
     share: float
 
 
+# A path, and whether it begins at a piece that was cut off.
+_Place = tuple[bool, tuple[str, ...]]
+
+
 def paths(summaries: Iterable[Summary]) -> tuple[PathRow, ...]:
-    """All traces folded by call path, a path before those that go on from it, the busiest first."""
-    loads = by_key((edge.path, edge) for summary in summaries for edge in summary.edges)
+    """All traces folded by call path, a path before those that go on from it, the busiest first, cut-off ones last."""
+    found = tuple(summaries)
+    loads = by_key(_placed(found, serving(found)))
     total = sum(one.own_ns for one in loads.values()) or 1
-    ordered = sorted(loads, key=lambda path: _rank(path, loads))
-    return tuple(PathRow(path, len(path) - 2, loads[path], loads[path].own_ns / total) for path in ordered)
+    ordered = sorted(loads, key=lambda place: (place[0], _rank(place, loads)))
+    return tuple(
+        PathRow(path, cut, len(path) - 2, loads[cut, path], loads[cut, path].own_ns / total) for cut, path in ordered
+    )
 
 
-def _rank(path: tuple[str, ...], loads: dict[tuple[str, ...], Load]) -> list[tuple[int, str]]:
+def _placed(summaries: Iterable[Summary], served: frozenset[str]) -> Iterator[tuple[_Place, Edge]]:
+    for summary in summaries:
+        cut = [detached(top, place, served) for place, top in enumerate(summary.tops)]
+        yield from (((cut[edge.piece], edge.path), edge) for edge in summary.edges)
+
+
+def _rank(place: _Place, loads: dict[_Place, Load]) -> list[tuple[int, str]]:
+    cut, path = place
     prefixes = [path[:length] for length in range(1, len(path) + 1)]
-    return [(-loads[prefix].count if prefix in loads else 0, prefix[-1]) for prefix in prefixes]
+    return [(-loads[cut, prefix].count if (cut, prefix) in loads else 0, prefix[-1]) for prefix in prefixes]

@@ -68,6 +68,7 @@ def _attributes(service: str, rpc: str, request_id: str, *, failed: bool) -> dic
         "user_agent": "grpc-python-asyncio/1.85.1 grpc-c/58.0.0 (linux; chttp2)",
         "http.protocol": "HTTP/2",
         "peer.address": "127.0.0.1",
+        "component": "proxy",
         "grpc.path": PATH + rpc,
         "upstream_cluster.name": "app",
         "http.status_code": "200",

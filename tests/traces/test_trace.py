@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traces.spans import Kind, Span, fold
-from traces.summary import summarize
+from traces.summary import Top, summarize
 from traces.trace import Trace, assemble, edges
 
 C, S, I = Kind.CLIENT, Kind.SERVER, Kind.INTERNAL  # noqa: E741 - the table below is read by columns
@@ -160,9 +160,9 @@ def test_service_names_fold(name: str, folded: str) -> None:
 
 def test_a_summary_says_what_the_lists_need() -> None:
     cut = (span("f", "", "svc2", C, 30, attributes=(("guid:x-request-id", "r1"), ("grpc.path", "/a.B/Talk"))), CHAIN[6])
-    summary = summarize(assemble(cut), cut=False)
-    assert (summary.root, summary.name, summary.pieces, summary.spans) == ("svc2", "Talk", 1, 2)
-    assert (summary.services, summary.serves, summary.starts_outbound) == (("svc2", "svc3"), ("svc3",), ("svc2",))
+    summary = summarize(assemble(cut))
+    assert (summary.tops, summary.name, summary.spans) == ((Top("svc2", C, orphan=False),), "Talk", 2)
+    assert (summary.services, summary.serves) == (("svc2", "svc3"), ("svc3",))
     assert summary.request_ids == ("r1",)
 
 
@@ -182,7 +182,7 @@ def test_any_heap_of_spans_makes_a_trace_in_which_each_stands_once_and_below_its
         if row.parent is not None:
             assert row.parent < index
             assert trace.rows[row.parent].depth == row.depth - 1
-    assert all(edge.own_ns >= 0 and len(edge.path) > 1 for edge in summarize(trace, cut=False).edges)
+    assert all(edge.own_ns >= 0 and len(edge.path) > 1 for edge in summarize(trace).edges)
 
 
 def test_ten_thousand_spans_one_below_the_other_are_assembled() -> None:
