@@ -24,7 +24,8 @@ def _methods(channel: grpc.aio.Channel, name: str) -> dict[str, Any]:
     both: Any = channel.stream_stream(f"/{name}/TalkBidirectional")
 
     async def talk(request: bytes, context: Any) -> bytes:
-        return await one(request, metadata=context.invocation_metadata(), timeout=context.time_remaining())
+        answer: bytes = await one(request, metadata=context.invocation_metadata(), timeout=context.time_remaining())
+        return answer
 
     async def talk_one_answer_more(request: bytes, context: Any) -> None:
         await _answers(more(request, metadata=context.invocation_metadata(), timeout=context.time_remaining()), context)
@@ -32,7 +33,8 @@ def _methods(channel: grpc.aio.Channel, name: str) -> dict[str, Any]:
     async def talk_more_answer_one(_: Any, context: Any) -> bytes:
         call = gather(metadata=context.invocation_metadata(), timeout=context.time_remaining())
         await _requests(call, context)
-        return await call
+        answer: bytes = await call
+        return answer
 
     async def talk_bidirectional(_: Any, context: Any) -> None:
         call = both(metadata=context.invocation_metadata(), timeout=context.time_remaining())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -87,7 +88,7 @@ def chain(name: str, make_hop: object, forwarders: int = 2, **settings: str) -> 
         stack.enter_context(started(last_hop(sockets[-1]), folder / "last.log"))
         processes = [
             stack.enter_context(started(make_hop(listen, following, **settings), folder / f"{index}.log"))
-            for index, (listen, following) in enumerate(zip(sockets, sockets[1:], strict=False))
+            for index, (listen, following) in enumerate(pairwise(sockets))
         ]
         for socket in sockets:
             _wait_ready(socket)

@@ -72,10 +72,9 @@ async def unary(channel: grpc.aio.Channel) -> int:
 
 
 async def server_stream(channel: grpc.aio.Channel) -> int:
-    call: Any = channel.unary_stream(_method("TalkOneAnswerMore"))(
-        landing_pb2.TalkRequest(data=",".join("0" * MESSAGES), meta="PYTHON").SerializeToString(), metadata=HEADERS
-    )
-    return sum([1 async for _ in call])
+    talk: Any = channel.unary_stream(_method("TalkOneAnswerMore"))
+    request = landing_pb2.TalkRequest(data=",".join("0" * MESSAGES), meta="PYTHON").SerializeToString()
+    return sum([1 async for _ in talk(request, metadata=HEADERS)])
 
 
 async def client_stream(channel: grpc.aio.Channel) -> int:

@@ -80,7 +80,7 @@ class Onward:
 @contextlib.asynccontextmanager
 async def connect(next_hop: NextHop) -> AsyncIterator[Onward]:
     """Opens the channel to the next hop, which connects at the first call, and closes it with the block."""
-    options = [*COMMON_OPTIONS, *_channel_options(next_hop)]
+    options = [*COMMON_OPTIONS, *channel_options(next_hop)]
     if next_hop.tls is None:
         channel = grpc.aio.insecure_channel(next_hop.target, options=options)
     else:
@@ -97,7 +97,8 @@ def _credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     )
 
 
-def _channel_options(next_hop: NextHop) -> list[tuple[str, Any]]:
+def channel_options(next_hop: NextHop) -> list[tuple[str, Any]]:
+    """How the channel to a next hop balances, retries, reconnects and stays alive."""
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(_service_config(next_hop))),
         ("grpc.enable_http_proxy", int(next_hop.http_proxy)),
@@ -122,7 +123,8 @@ def _service_config(next_hop: NextHop) -> dict[str, Any]:
             "initialBackoff": "0.02s",
             "maxBackoff": "0.2s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            # grpc.aio servers answer CANCELLED to a call that meets their stop between its arrival and its handler.
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         }
         # Talk alone: it is idempotent, and a stream cannot be taken back once it has begun.
         config["methodConfig"] = [
@@ -171,10 +173,13 @@ async def next_request(context: Context) -> bytes | None:
 
 async def _relay_requests(call: _RequestStream, context: Context, exchange: Exchange) -> None:
     # Whatever ends the onward call ends this too; the side that reads the answers says why.
-    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.BaseError):
+        await call.wait_for_connection()
+        # call.write() would put INTERNAL over the call's status where the next hop ends it meanwhile (grpcio 1.85).
+        send = call._cython_call.send_serialized_message  # type: ignore[union-attr]
         while (request := await next_request(context)) is not None:
             exchange.messages_in += 1
-            await call.write(request)
+            await send(request)
         await call.done_writing()
 
 

@@ -34,19 +34,19 @@ _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _BRIEF: Final = 1.0
 
 
-def main(file: Path) -> int:
-    """Runs the service of one YAML file until SIGTERM or Ctrl-C; returns the exit code."""
+def run(file: Path) -> int:
+    """Reads the configuration, serves until SIGTERM or Ctrl-C, and returns the exit code."""
     try:
         config = load(file, os.environ)
         with open_log(config.identity, config.log_format) as log:
-            _run(serve(config, log))
+            _run_loop(serve(config, log))
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 (one line for the person who starts it)
         return USAGE
     return 0
 
 
-def _run(main_task: Any) -> None:
+def _run_loop(main_task: Any) -> None:
     # uvloop does not exist on Windows.
     run = asyncio.run if sys.platform == "win32" else importlib.import_module("uvloop").run
     run(main_task)

@@ -43,7 +43,7 @@ class Service:
         return self.process.wait(limit)
 
 
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: dict[str, str]) -> dict[str, str]:
     """This process's environment without its TALK_* and proxy variables, and with `settings`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TALK_")}
     return kept | {"PYTHONPATH": str(ROOT)} | settings

@@ -9,7 +9,7 @@ T = TypeVar("T")
 _STEP = 0.01
 
 
-def wait_for(condition: Callable[[], T], description: str, timeout: float = 20.0) -> T:  # noqa: ASYNC109 (it is no coroutine)
+def wait_for(condition: Callable[[], T], description: str, timeout: float = 20.0) -> T:
     """Returns the condition's first true value; AssertionError with `description` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

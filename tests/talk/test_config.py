@@ -1,0 +1,147 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from talk.config import SETTINGS, ConfigError, load
+from talk.propagation import FAMILIES
+from tests.support.processes import ROOT, environment
+
+GOOD = "name: svc2\nnext_hop: dns:///svc3:9996\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "service.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD + "version: v1\ngrace: 10s\n")
+    config = load(file, {"TALK_VERSION": "canary", "TALK_GRACE": "1500ms", "TALK_LISTEN": "127.0.0.1:0,[::1]:0"})
+    assert (config.identity.version, config.drain.grace) == ("canary", 1.5)
+    assert config.listen == ("127.0.0.1:0", "[::1]:0")
+    assert config.next_hop is not None
+    assert (config.next_hop.target, config.next_hop.name) == ("dns:///svc3:9996", "dns:///svc3:9996")
+
+
+def test_another_file_may_be_named(tmp_path: Path) -> None:
+    file = written(tmp_path, "name: other\nnext_hop: none\n")
+    assert load(Path("nowhere.yaml"), {"TALK_CONFIG": str(file)}).identity.service == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "listed", "enabled"),
+    [
+        ("", FAMILIES["w3c"][0], True),
+        ("propagate: none\n", "traceparent", False),
+        ("propagate: [b3]\n", "x-b3-traceid", True),
+        ("propagate: w3c,x-tenant-*\n", "x-tenant-*", True),
+        ("propagate_also: [x-lane]\n", "x-lane", True),
+    ],
+)
+def test_propagation_is_the_default_none_or_a_list(tmp_path: Path, text: str, listed: str, enabled: bool) -> None:
+    rule = load(written(tmp_path, GOOD + text), {}).propagation
+    assert listed in rule.listed
+    assert rule.enabled is enabled
+
+
+@pytest.mark.parametrize("target", ["dns:///h:1", "ipv4:1.2.3.4:5,1.2.3.5:6", "ipv6:[::1]:5,[::2]:6", "unix:/s"])
+def test_a_next_hop_is_a_target_that_grpc_knows(tmp_path: Path, target: str) -> None:
+    next_hop = load(written(tmp_path, GOOD), {"TALK_NEXT_HOP": target}).next_hop
+    assert next_hop is not None
+    assert next_hop.target == target
+
+
+BAD_FILES = [
+    ("next_hop: none\n", "name: missing"),
+    ("name: svc2\n", "next_hop: missing; write whom to call, or none"),
+    (GOOD + "nexthop: x\n", "nexthop: unknown key; did you mean next_hop?"),
+    (GOOD + "listen: ''\n", "listen: no address to listen on: write 0.0.0.0:9996"),
+    (GOOD + "listen: 0.0.0.0\n", "listen: '0.0.0.0' has no port"),
+    (GOOD + "listen: :9996\n", "listen: ':9996' has no host"),
+    (GOOD + "listen: 0.0.0.0:70000\n", "listen: port '70000' is out of range"),
+    (GOOD + f"listen: unix:/{'x' * 120}\n", "has 121 bytes: use 1 to 107"),
+    (GOOD + "propagate: [zipkin]\n", "propagate: unknown family 'zipkin'"),
+    (GOOD + "propagate: [X-Lane]\n", "propagate: 'X-Lane' has upper-case letters"),
+    (GOOD + "propagate_also: [grpc-timeout]\n", "propagate_also: 'grpc-timeout' is reserved"),
+    (GOOD + "propagate_also: [x-envoy-retry-on]\n", "propagate_also: 'x-envoy-retry-on' is reserved"),
+    (GOOD + "grace: 10\n", "grace: 10 is no duration"),
+    (GOOD + "retry: perhaps\n", "retry: 'perhaps' is no switch"),
+    (GOOD + "log_format: xml\n", "log_format: 'xml' is no log format"),
+    (GOOD + "tls_cert: /nowhere.pem\n", "tls_cert: cannot read /nowhere.pem"),
+    (GOOD + "next_hop_authority: svc3\n", "next_hop_ca: missing; name the CA"),
+    ("name: [a\n", "no YAML"),
+    ("- a\n- b\n", "holds a list"),
+    ("name: svc 2\nnext_hop: none\n", "name: 'svc 2' is no name"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), BAD_FILES)
+def test_a_bad_file_is_refused_in_one_line_with_file_key_and_fix(tmp_path: Path, text: str, expected: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load(file, {})
+    assert str(refused.value).startswith(str(file))
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"TALK_NEXT_HOP": "dns:///:9996"}, "environment: TALK_NEXT_HOP: ':9996' has no host"),
+        (
+            {"TALK_NEXT_HOP": "svc3:9996"},
+            "environment: TALK_NEXT_HOP: 'svc3:9996' is no target: write dns:///HOST:PORT",
+        ),
+        ({"TALK_NEXT_HOP": "dns:///svc3:0"}, "port '0' is out of range"),
+        ({"TALK_PROPAGTE": "none"}, "environment: TALK_PROPAGTE: unknown variable; did you mean TALK_PROPAGATE?"),
+        ({"TALK_CONFIG": "/nowhere.yaml"}, "/nowhere.yaml: No such file or directory"),
+        ({"TALK_TLS_CERT": str(ROOT / "LICENSE")}, "TALK_TLS_CERT: a certificate needs its key"),
+        ({"TALK_TLS_CLIENT_CA": str(ROOT / "LICENSE")}, "TALK_TLS_CLIENT_CA: needs a certificate of our own"),
+        ({"TALK_NEXT_HOP_KEY": str(ROOT / "LICENSE")}, "needs its key; set next_hop_cert and next_hop_key together"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, GOOD), variables)
+    assert expected in str(refused.value)
+
+
+def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
+    assert load(written(tmp_path, GOOD), {"TALK_ISTIO_CRDS": "x", "TALKATIVE": "y"}).identity.service == "svc2"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TALK_NEXT_HOP": "dns:///:9996"},
+        {"TALK_LISTEN": "127.0.0.1:99999"},
+        {"TALK_LISTEN": "192.0.2.1:9996"},
+        {"TALK_LISTEN": "unix:/nowhere/socket"},
+        {"TALK_CONFIG": "/nowhere.yaml"},
+        {"TALK_PROPAGATE_ALSO": "host"},
+    ],
+)
+def test_a_service_that_cannot_start_exits_with_2_and_one_line(variables: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "svc2"],
+        env=environment(variables),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_documented_table_names_every_setting_and_no_other() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text()
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    documented = {key.strip().strip("`"): variable.strip().strip("`") for key, variable, _ in rows}
+    assert documented == {key: f"TALK_{key.upper()}" for key in SETTINGS}
