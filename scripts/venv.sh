@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by apply.sh, test.sh and check.sh, in the repository's root: makes .venv hold what a lock file says.
 # venv NAME: installs requirements/NAME.lock when it was not yet, or when it has changed since.
 find_python() {
