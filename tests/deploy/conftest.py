@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deploy.composed import Project, project
 from tests.deploy.engine import Images, images, need_engine
 
 
@@ -10,4 +11,12 @@ def built() -> Iterator[Images]:
     """Our two images, on a real engine."""
     need_engine()
     with images() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def compose(built: Images) -> Iterator[Project]:
+    """compose.yaml, up; a test that changes it puts it right again."""
+    with project(built) as made:
+        made.up()
         yield made

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.rendering import ROOT
+from tests.support.waiting import wait_for
 
 # As compose.yaml and the Kubernetes objects lock a container; everything has to run like this.
 LOCKED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "65532:65532")
@@ -22,6 +23,15 @@ def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def pause(name: str) -> None:
+    """Freezes a container. Cgroup v1's freezer gives up now and then while a health check starts: try again."""
+
+    def frozen() -> bool:
+        return subprocess.run(["docker", "pause", name], capture_output=True, check=False).returncode == 0
+
+    wait_for(frozen, f"{name} is paused")
 
 
 def need_engine() -> None:
