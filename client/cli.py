@@ -16,12 +16,17 @@ from urllib.parse import urlsplit
 from client import call, usage
 from client.channel import NothingAnswers, Tls
 from client.document import document, notes_for_store
-from client.options import CallOptions, Target
+from client.load import show as load
+from client.load.fleet import WorkerLost
+from client.load.result import document as load_document
+from client.load.run import hold
+from client.options import CallOptions, LoadOptions, Target
 from client.rpc import RPCS
 from client.show import Screen
 from client.store import leave_notes
 from client.verdict import CONNECTED
 
+_LONGEST_UPLOAD = 10_000  # one answer to all of it must fit in a message
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -36,15 +41,16 @@ def main(arguments: Sequence[str]) -> int:
     # The exporter's own words on a dead endpoint; the requester says it in a line.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
     try:
-        return _run(_parser().parse_args(arguments), screen)
-    except (usage.UsageError, NothingAnswers) as error:
+        parsed = _parser().parse_args(arguments)
+        return int(parsed.run(parsed, screen))
+    except (usage.UsageError, NothingAnswers, WorkerLost) as error:
         screen.error(str(error))
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
-def _run(parsed: argparse.Namespace, screen: Screen) -> int:
+def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
     if options.json:
@@ -53,6 +59,19 @@ def _run(parsed: argparse.Namespace, screen: Screen) -> int:
     else:
         screen.show(run)
     return 0 if run.verdict == CONNECTED else 1
+
+
+def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:
+    options = load_options(parsed)
+    with load.progress(screen.err) as show:
+        result = hold(options, show)
+    if options.json:
+        sys.stdout.write(json.dumps(load_document(result), ensure_ascii=False) + "\n")
+    else:
+        load.show(screen.out, result)
+    if result.interrupted:
+        return _INTERRUPTED
+    return 1 if result.tally.errors or result.tally.unstarted else 0
 
 
 async def _call(options: CallOptions, screen: Screen) -> call.Run:
@@ -72,6 +91,24 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         repeat=parsed.repeat,
         traces=parsed.traces,
         otlp=parsed.otlp or _otlp(parsed.traces, os.environ),
+        json=parsed.json,
+    )
+
+
+def load_options(parsed: argparse.Namespace) -> LoadOptions:
+    """The parsed command line of `client load`. Raises UsageError for what does not go together."""
+    if "TalkMoreAnswerOne" in parsed.rpc and parsed.messages > _LONGEST_UPLOAD:
+        raise usage.UsageError(f"--messages: TalkMoreAnswerOne takes at most {_LONGEST_UPLOAD}")
+    concurrency = parsed.concurrency or (16 if parsed.rate is None else 1000)
+    return LoadOptions(
+        target=_target(parsed),
+        mix=parsed.rpc,
+        messages=parsed.messages,
+        rate=parsed.rate,
+        concurrency=concurrency,
+        warmup=parsed.warmup,
+        duration=parsed.duration,
+        processes=parsed.processes,
         json=parsed.json,
     )
 
@@ -116,12 +153,14 @@ def _tls(parsed: argparse.Namespace) -> Tls | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="client", description="Drives the chain and proves from its answers that the trace is whole.")
-    commands = parser.add_subparsers(title="commands", metavar="call", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="call|load", required=True)
     _add_call(commands.add_parser("call", help="call the chain and give the verdict", allow_abbrev=False))
+    _add_load(commands.add_parser("load", help="hold a load on the chain and measure it", allow_abbrev=False))
     return parser
 
 
 def _add_call(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run_call)
     parser.description = "Calls the chain once per pattern and gives the verdict."
     parser.epilog = "Exit code 0: the trace is whole; 1: it is not, and the output says why; 2: nothing answers."
     _add_target(parser)
@@ -158,6 +197,60 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         type=partial(usage.url, "--otlp"),
         metavar="URL",
         help="export a root span per call there (OTEL_EXPORTER_OTLP_ENDPOINT, else port 4318 on the host of --traces)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run_load)
+    parser.description = "Holds a load on the chain: progress while it runs, then throughput, errors and latency."
+    parser.epilog = "Exit code 0: no call failed; 1: some did; 2: nothing answers. Ctrl-C ends it with what it has."
+    _add_target(parser)
+    parser.add_argument(
+        "--rpc",
+        type=lambda text: usage.mix(text, RPCS),
+        default=RPCS,
+        metavar="Talk=3,TalkBidirectional=1",
+        help="which patterns, with weights (all)",
+    )
+    parser.add_argument(
+        "--messages",
+        type=lambda text: usage.count("--messages", text, 1_000_000),
+        default=3,
+        metavar="N",
+        help="length of each stream (3)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=usage.rate,
+        metavar="R",
+        help="begin R calls a second, whatever becomes of them; latency counts from the intended start",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=lambda text: usage.count("--concurrency", text, 100_000),
+        metavar="N",
+        help="calls in flight: all the time without --rate (16), at most with it (1000)",
+    )
+    parser.add_argument(
+        "--duration",
+        type=partial(usage.duration, "--duration"),
+        default=30.0,
+        metavar="30s",
+        help="how long to measure (30s)",
+    )
+    parser.add_argument(
+        "--warmup",
+        type=lambda text: 0.0 if text in {"0", "0s"} else usage.duration("--warmup", text),
+        default=2.0,
+        metavar="2s",
+        help="unmeasured load before it (2s; 0 for none)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=lambda text: usage.count("--processes", text, 64),
+        metavar="N",
+        help="worker processes (as many as the warm-up shows to be needed)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

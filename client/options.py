@@ -24,6 +24,25 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """`client load`: `mix` holds the RPCs in the order of the calls, an RPC as often as it weighs.
+
+    `rate` is in calls a second, None for a closed loop; `concurrency` the calls in flight at most; `messages` the
+    length of a stream; `warmup` and `duration` in seconds; `processes` None to take as many as are needed.
+    """
+
+    target: Target
+    mix: tuple[str, ...]
+    messages: int = 3
+    rate: float | None = None
+    concurrency: int = 16
+    warmup: float = 2.0
+    duration: float = 30.0
+    processes: int | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallOptions:
     """`client call`: each of `rpcs`, `repeat` times, over the services `expect`.
 

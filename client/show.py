@@ -51,6 +51,16 @@ class Screen:
                 await asyncio.Event().wait()
         self._line(self._err, Text(printable(f"{what} …")))
 
+    @property
+    def out(self) -> Console:
+        """Standard output."""
+        return self._out
+
+    @property
+    def err(self) -> Console:
+        """Standard error."""
+        return self._err
+
     def error(self, message: str) -> None:
         """One line on standard error."""
         self._line(self._err, Text.assemble(("client: ", "bold red"), printable(message)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -99,6 +100,34 @@ def count(option: str, text: str, highest: int) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= highest:
         raise UsageError(f"{option} {text!r}: write a whole number from 1 to {highest}")
     return int(text)
+
+
+def rate(text: str) -> float:
+    """Calls a second, above 0."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text) or not float(text):
+        raise UsageError(f"--rate {text!r}: write calls a second above 0, for example 50")
+    return float(text)
+
+
+def mix(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """RPCs with weights, `Talk=3,TalkBidirectional`, as the order in which to call them, spread evenly; `all`: each."""
+    weights: dict[str, int] = {}
+    for item in known if text == "all" else names("--rpc", text):
+        rpc, _, weight = item.partition("=")
+        if rpc not in known or not re.fullmatch(r"([1-9][0-9]?)?", weight) or rpc in weights:
+            raise UsageError(f"--rpc {item!r}: write all, or each RPC once with a weight from 1 to 99 such as Talk=3")
+        weights[rpc] = int(weight or 1)
+    return tuple(_spread(weights))
+
+
+def _spread(weights: dict[str, int]) -> Iterator[str]:
+    """Each name as often as it weighs, none bunched together."""
+    total, due = sum(weights.values()), dict.fromkeys(weights, 0)
+    for _ in range(total):
+        due = {name: value + weights[name] for name, value in due.items()}
+        chosen = max(due, key=lambda name: due[name])
+        due[chosen] -= total
+        yield chosen
 
 
 def url(option: str, text: str) -> str:

@@ -1,0 +1,1 @@
+"""`client load`: holds a load on the chain and tells what it took."""

@@ -1,0 +1,42 @@
+"""The intended starts of an open loop, kept to a fraction of a millisecond."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+
+class Pacer:
+    """Calls `due(intended)` on the event loop for each of `count` starts, in seconds of the monotonic clock.
+
+    The waiting is a thread's: an event loop's own timers are only as fine as a millisecond.
+    """
+
+    def __init__(self, first: float, interval: float, count: int, due: Callable[[float], None]) -> None:
+        self._first = first
+        self._interval = interval
+        self._count = count
+        self._due = due
+        self._stopped = threading.Event()
+
+    async def run(self) -> None:
+        """Returns once the last start was due, or after `stop`."""
+        loop, finished = asyncio.get_running_loop(), asyncio.Event()
+        thread = threading.Thread(target=self._wait, args=(loop, finished), daemon=True)
+        thread.start()
+        await finished.wait()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _wait(self, loop: asyncio.AbstractEventLoop, finished: asyncio.Event) -> None:
+        for number in range(self._count):
+            intended = self._first + number * self._interval
+            while (pause := intended - time.monotonic()) > 0 and not self._stopped.is_set():
+                time.sleep(min(pause, 0.5))
+            if self._stopped.is_set():
+                break
+            loop.call_soon_threadsafe(self._due, intended)
+        loop.call_soon_threadsafe(finished.set)

@@ -1,0 +1,185 @@
+"""One process of a load: makes its share of the calls and reports what it measured, twice a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+import grpc.aio
+import uvloop
+
+from client.channel import NothingAnswers, open_channel, reach
+from client.context import metadata
+from client.load.pacer import Pacer
+from client.load.tally import Tally
+from client.options import LoadOptions
+from client.outcome import hop_records
+from client.rpc import Landing
+
+_REPORT = 0.5  # seconds
+_AFTER_FAILURE = 0.01  # seconds that a closed loop waits: a dead target must not make it spin
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of load: from `start` on, in seconds of the monotonic clock, as worker `index` of `workers`."""
+
+    start: float
+    seconds: float
+    index: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says: first that it is connected, or its `failure` in a line; then what it measured since.
+
+    `ended` closes the phase, with the share of a core that it took.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    ended: bool = False
+    cpu_share: float = 0.0
+    failure: str = ""
+
+
+def work(connection: Connection, options: LoadOptions) -> None:
+    """A worker process: takes phases from `connection` until it closes, and sends reports back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    with contextlib.suppress(BrokenPipeError):
+        uvloop.run(_work(connection, options))
+
+
+async def _work(connection: Connection, options: LoadOptions) -> None:
+    target = options.target
+    async with open_channel(target.address, target.tls, target.authority) as channel:
+        try:
+            await reach(channel, target.address, target.timeout)
+        except NothingAnswers as error:
+            connection.send(Report(failure=str(error)))
+            return
+        connection.send(Report())
+        phases = _Inbox(connection)
+        async for phase in phases:
+            await _Stretch(phase, Landing(channel), options, connection).run(phases.closed)
+
+
+class _Inbox:
+    """The phases that the parent sends; `closed` once it sends no more, so that a running one can end early."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._phases: asyncio.Queue[Phase | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self.closed = asyncio.Event()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    async def __aiter__(self) -> AsyncIterator[Phase]:
+        while phase := await self._phases.get():
+            yield phase
+
+    def _receive(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while phase := self._connection.recv():
+                self._loop.call_soon_threadsafe(self._phases.put_nowait, phase)
+        with contextlib.suppress(RuntimeError):  # the loop has ended first
+            self._loop.call_soon_threadsafe(self.closed.set)
+            self._loop.call_soon_threadsafe(self._phases.put_nowait, None)
+
+
+class _Stretch:
+    """The calls of one phase."""
+
+    def __init__(self, phase: Phase, landing: Landing, options: LoadOptions, connection: Connection) -> None:
+        self._phase = phase
+        self._landing = landing
+        self._options = options
+        self._connection = connection
+        self._tally = Tally()
+        self._until = phase.start + phase.seconds
+        self._pacer: Pacer | None = None
+        self._numbers = itertools.count(phase.index, phase.workers)
+        self._streamed = tuple(number % 6 for number in range(options.messages))
+
+    async def run(self, closed: asyncio.Event) -> None:
+        """Makes the calls, and waits for those in flight. Ends early once `closed`."""
+        await asyncio.sleep(max(0.0, self._phase.start - time.monotonic()))
+        cpu, began = time.process_time(), time.monotonic()
+        reporting = asyncio.create_task(self._report())
+        stopping = asyncio.create_task(self._stop(closed))
+        await (self._closed_loop() if self._options.rate is None else self._open_loop(self._options.rate))
+        for task in (reporting, stopping):
+            task.cancel()
+        share = (time.process_time() - cpu) / max(time.monotonic() - began, 1e-9)
+        self._connection.send(Report(self._tally, ended=True, cpu_share=share))
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT)
+            tally, self._tally = self._tally, Tally()
+            self._connection.send(Report(tally))
+
+    async def _stop(self, closed: asyncio.Event) -> None:
+        await closed.wait()
+        self._until = 0.0
+        if self._pacer:
+            self._pacer.stop()
+
+    async def _closed_loop(self) -> None:
+        callers = len(range(self._phase.index, self._options.concurrency, self._phase.workers))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(callers):
+                group.create_task(self._caller())
+
+    async def _caller(self) -> None:
+        while time.monotonic() < self._until:
+            if not await self._call(next(self._numbers), time.monotonic()):
+                await asyncio.sleep(_AFTER_FAILURE)
+
+    async def _open_loop(self, rate: float) -> None:
+        phase = self._phase
+        gate = asyncio.Semaphore(max(1, self._options.concurrency // phase.workers))
+        async with asyncio.TaskGroup() as group:
+
+            def due(intended: float) -> None:
+                self._tally.lateness.append(int((time.monotonic() - intended) * 1e6))
+                group.create_task(self._gated(gate, next(self._numbers), intended))
+
+            mine = len(range(phase.index, round(phase.seconds * rate), phase.workers))
+            self._pacer = Pacer(phase.start + phase.index / rate, phase.workers / rate, mine, due)
+            await self._pacer.run()
+
+    async def _gated(self, gate: asyncio.Semaphore, number: int, intended: float) -> None:
+        async with gate:
+            if time.monotonic() > self._until + self._options.target.timeout:
+                self._tally.unstarted += 1
+            else:
+                await self._call(number, intended)
+
+    async def _call(self, number: int, intended: float) -> bool:
+        """Makes one call and counts it; its latency counts from `intended`. True where it succeeded."""
+        target, rpc = self._options.target, self._options.mix[number % len(self._options.mix)]
+        asked = (number % 6,) if rpc == "Talk" else self._streamed
+        began = time.monotonic()
+        call, responses = self._landing.begin(rpc, asked, metadata(target.custom, None), target.timeout)
+        answers = 0
+        try:
+            async for response in responses:
+                answers += len(response.results) if response.status == 200 else 0
+        except grpc.aio.AioRpcError:
+            pass  # its code is read below
+        ended = time.monotonic()
+        status = (await call.code()).name
+        if status != "OK" or answers != len(asked):
+            self._tally.failed(rpc, status if status != "OK" else "WRONG_ANSWERS")
+            return False
+        self._tally.succeeded(rpc, int((ended - intended) * 1e6), answers)
+        self._tally.time(hop_records(await call.trailing_metadata() or ()), int((ended - began) * 1e6))
+        return True
