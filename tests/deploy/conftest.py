@@ -14,7 +14,7 @@ def built() -> Iterator[Images]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def compose(built: Images) -> Iterator[Project]:
     """compose.yaml, up; a test that changes it puts it right again."""
     with project(built) as made:

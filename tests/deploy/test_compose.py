@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mesh import topology
-from tests.deploy.composed import Project, project
+from tests.deploy.composed import Project
 from tests.deploy.engine import Images, docker, pause
 from tests.support.waiting import wait_for
 
@@ -190,17 +190,16 @@ def test_the_chain_outlives_any_container(compose: Project, service: str, how: s
     )
 
 
-def test_down_leaves_nothing_of_ours_and_touches_no_other(built: Images) -> None:
+def test_down_leaves_nothing_of_ours_and_touches_no_other(compose: Project, built: Images) -> None:
+    """The last one: nothing is up afterwards."""
     other = f"bystander-{time.monotonic_ns()}"
     docker("network", "create", other)
     docker("volume", "create", other)
     docker("run", "--detach", "--name", other, "--network", other, "--entrypoint", "sleep", built.service, "600")
     try:
-        with project(built) as made:
-            made.up()
-            assert all(made.left().values())
-            assert made.apply("down").returncode == 0
-            assert made.left() == {"container": [], "network": [], "volume": []}
+        assert all(compose.left().values())
+        assert compose.apply("down").returncode == 0
+        assert compose.left() == {"container": [], "network": [], "volume": []}
         assert docker("inspect", "--format", "{{.State.Running}}", other) == "true"
         assert other in docker("network", "ls", "--format", "{{.Name}}").split()
         assert other in docker("volume", "ls", "--format", "{{.Name}}").split()
