@@ -1,0 +1,1 @@
+"""A load held for long: nothing fails, nothing grows."""

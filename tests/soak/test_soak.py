@@ -1,0 +1,165 @@
+"""The local mesh at 40 % of its capacity: 30 minutes, or as many seconds as TALK_TEST_SECONDS says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+
+from bench.chains import machine
+from mesh.envoy import admin
+from tests.mesh.support import ANY_PORTS, Mesh, run, state_directory
+from tests.soak.growth import Growth, Watch
+from tests.support.processes import ROOT, environment
+from tests.support.stub import connect
+from tests.support.waiting import wait_for
+
+SECONDS = float(os.environ.get("TALK_TEST_SECONDS", "1800"))
+SHARE = 0.4
+# Memory counts from minute 5 on, or after a sixth of a shorter run; a tenth of the run is what is compared.
+SETTLED = min(300.0, SECONDS / 6)
+STRETCH = SECONDS / 10
+BETWEEN_SAMPLES = 1.0
+
+# What the trace store keeps at most: it is filled first, so that it is as large from the start as it will ever be.
+STORE_TRACES = 10_000
+SPANS_PER_TRACE = 6
+
+RESULTS = ROOT / "bench" / "results" / "soak.json"
+FULL = 1800.0
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(SECONDS + 900)]
+
+
+@pytest.fixture
+def running() -> Iterator[Mesh]:
+    with state_directory() as directory:
+        one = Mesh(directory)
+        done = one.run("up", *ANY_PORTS, TALK_CHANNELZ="on")
+        assert done.returncode == 0, done.stderr
+        try:
+            yield one
+        finally:
+            one.run("down")
+
+
+def test_a_load_held_for_long_fails_no_call_and_makes_nothing_grow(running: Mesh) -> None:
+    _fill_store(running.facts["otlp_http"])
+    facts = machine()
+    capacity = _capacity(running.target)
+    watch = Watch(running.pids)
+    load = _hold(running.target, capacity * SHARE, watch)
+    growth = watch.growth(SETTLED, STRETCH)
+    _write(facts, capacity, load, growth)
+    assert (load["errors"], load["unstarted"]) == ({}, 0)
+    assert load["calls"] > 0.9 * SHARE * capacity * SECONDS
+    assert {name: one.complaints for name, one in growth.items() if one.complaints} == {}
+    wait_for(lambda: _in_flight(running) == 0, "nothing is left of any call", timeout=30)
+    assert _tracebacks(running.state / "logs") == []
+
+
+def _capacity(target: str) -> float:
+    """Calls a second with 32 always in flight."""
+    options = ("--target", target, "--concurrency", "32", "--duration", "10s", "--timeout", "30s", "--json")
+    done = run("-m", "client", "load", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return float(json.loads(done.stdout)["calls_per_s"])
+
+
+def _hold(target: str, rate: float, watch: Watch) -> dict[str, Any]:
+    options = ("--target", target, "--rate", f"{rate:.1f}", "--duration", f"{SECONDS:g}s", "--timeout", "30s", "--json")
+    command = [sys.executable, "-m", "client", "load", *options]
+    with subprocess.Popen(command, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE) as load:
+        while load.poll() is None:
+            watch.sample()
+            try:
+                load.wait(BETWEEN_SAMPLES)
+            except subprocess.TimeoutExpired:
+                continue
+        assert load.stdout is not None
+        result: dict[str, Any] = json.loads(load.stdout.read())
+    return result
+
+
+def _fill_store(otlp_http: str) -> None:
+    batch = 500
+    for first in range(0, STORE_TRACES, batch):
+        spans = [_span(trace, span) for trace in range(first, first + batch) for span in range(SPANS_PER_TRACE)]
+        resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "filling"}}]}
+        body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+        httpx.post(f"{otlp_http}/v1/traces", json=body, trust_env=False, timeout=60).raise_for_status()
+
+
+def _span(trace: int, span: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "traceId": f"{trace + 1:032x}",
+        "spanId": f"{span + 1:016x}",
+        "name": "/org.feuyeux.grpc.LandingService/Talk",
+        "kind": 2,
+        "startTimeUnixNano": "1700000000000000000",
+        "endTimeUnixNano": "1700000000001000000",
+        # As many and as long as Envoy's.
+        "attributes": [{"key": f"attribute.{number}", "value": {"stringValue": "v" * 20}} for number in range(16)],
+    }
+    return found | ({"parentSpanId": f"{span:016x}"} if span else {})
+
+
+def _in_flight(running: Mesh) -> int:
+    """Calls that any service or Envoy still has open."""
+    count = 0
+    for part in running.facts["processes"]:
+        kind, target = part["probe"]["kind"], part["probe"]["target"]
+        if kind == "health":
+            count += _calls_open(target)
+        elif kind == "envoy":
+            count += sum(
+                admin.value(Path(target), f"http.{name}.downstream_rq_active")
+                for name in ("ingress", "inbound", "outbound")
+            )
+    return count
+
+
+def _calls_open(target: str) -> int:
+    with connect(target) as stub:
+        channelz: Any = channelz_pb2_grpc.ChannelzStub(stub.channel)
+        data = channelz.GetServers(channelz_pb2.GetServersRequest(), timeout=20).server[0].data
+        asking = 1  # this very question
+        return int(data.calls_started - data.calls_succeeded - data.calls_failed - asking)
+
+
+def _tracebacks(logs: Path) -> list[str]:
+    return [log.name for log in sorted(logs.glob("*.log*")) if "Traceback" in log.read_text(errors="replace")]
+
+
+def _write(facts: dict[str, Any], capacity: float, load: dict[str, Any], growth: dict[str, Growth]) -> None:
+    """The figures of a full run, for bench/README.md; a short one's are printed."""
+    found = {
+        "command": "./check.sh soak",
+        "machine": facts | {"load_after": [round(one, 2) for one in os.getloadavg()]},
+        "seconds": SECONDS,
+        "capacity_per_second": round(capacity, 1),
+        "load": {key: load[key] for key in ("rate", "calls", "calls_per_s", "errors", "unstarted", "latency_ms")},
+        "processes": {name: _row(one) for name, one in sorted(growth.items())},
+    }
+    text = json.dumps(found, indent=2) + "\n"
+    print(text)  # noqa: T201 (shown where the test fails)
+    if SECONDS >= FULL:
+        RESULTS.write_text(text)
+
+
+def _row(growth: Growth) -> dict[str, float]:
+    return {
+        "rss_mb_settled": round(growth.settled.rss / 1e6, 2),
+        "rss_mb_end": round(growth.end.rss / 1e6, 2),
+        "rss_growth_percent": round(growth.rss_percent, 2),
+        "files_settled": growth.settled.files,
+        "files_end": growth.end.files,
+        "threads_settled": growth.settled.threads,
+        "threads_end": growth.end.threads,
+    }
