@@ -37,8 +37,7 @@ class RunningChain:
 
     def cpu_seconds(self) -> float:
         """User and system time that the forwarding hops have used so far."""
-        times = [process.cpu_times() for process in self.forwarders]
-        return float(sum(one.user + one.system for one in times))
+        return sum(_cpu_seconds(process) for process in self.forwarders)
 
     def rss_bytes(self) -> list[int]:
         return [int(process.memory_info().rss) for process in self.forwarders]
@@ -54,6 +53,15 @@ def bare_hop(listen: str, next_hop: str) -> Hop:
 
 def last_hop(listen: str) -> Hop:
     return Hop("svc3", settings={"listen": listen})
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    # Where the scheduler's own account is there: it counts nanoseconds, cpu_times() hundredths of a second.
+    accounts = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
+    if accounts:
+        return sum(int(account.read_text().split()[0]) for account in accounts) / 1e9
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager

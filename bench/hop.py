@@ -22,7 +22,7 @@ from protos import landing_pb2
 
 RESULTS = Path(__file__).parent / "results" / "hop.json"
 CONCURRENCY = 16
-CALLS = 800
+CALLS = 320
 MESSAGES = 5_000
 
 HEADERS = (

@@ -41,15 +41,12 @@ def note_headers(record: Hop, received: Sequence[Received]) -> None:
     for key, value, fate in received:
         if fate in _KEY_ONLY:
             add(key=key, fate=fate)
-        elif len(value) <= _WHOLE_VALUE:
-            add(key=key, value=_raw(value), fate=fate)
+            continue
+        raw = value.encode() if isinstance(value, str) else value
+        if len(raw) <= _WHOLE_VALUE:
+            add(key=key, value=raw, fate=fate)
         else:
-            raw = _raw(value)
             add(key=key, value=raw[:_PREFIX], length=len(raw), sha256=hashlib.sha256(raw).digest(), fate=fate)
-
-
-def _raw(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
 
 
 def add(record: Hop, later: Sequence[Pair]) -> tuple[Pair, ...]:

@@ -8,6 +8,7 @@ parsed and rebuilt: rebuilding B3 drops ``x-b3-parentspanid`` and turns an absen
 import base64
 import binascii
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -71,12 +72,22 @@ Received: TypeAlias = tuple[str, str | bytes, Fate]
 class OrderedMetadata(Metadata):
     """Metadata that goes out in the order given: the base class groups the values of one key."""
 
-    def __init__(self, *pairs: Pair) -> None:
-        super().__init__(*pairs)
+    def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @cached_property
+    def _metadata(self) -> OrderedDict[str, list[str | bytes]]:
+        # The base class's own store, for its look-ups by key; a call asks for none.
+        grouped: OrderedDict[str, list[str | bytes]] = OrderedDict()
+        for key, value in self._pairs:
+            grouped.setdefault(key, []).append(value)
+        return grouped
 
 
 def is_reserved(key: str) -> bool:
@@ -124,10 +135,12 @@ class Propagation:
     def sort(self, metadata: Sequence[Pair]) -> list[Received]:
         """Says of each received header, in order, what becomes of it."""
         fate = self._fate
-        received = [(key, value, fate(key) if is_sendable(value) else REFUSED) for key, value in metadata]
+        received = [(key, value, fate(key)) for key, value in metadata]
         # Envoy reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
         if "b3" in dict(metadata) and any(key.startswith("x-b3-") for key, _ in metadata):
-            return [(key, value, SUPERSEDED if key == "b3" else fate) for key, value, fate in received]
+            received = [(key, value, SUPERSEDED if key == "b3" else fate) for key, value, fate in received]
+        if not _all_sendable(metadata):
+            received = [(key, value, fate if is_sendable(value) else REFUSED) for key, value, fate in received]
         return received
 
     @cached_property
@@ -152,9 +165,13 @@ def is_sendable(value: str | bytes) -> bool:
     return isinstance(value, bytes) or (value.isascii() and value.isprintable())
 
 
+def _all_sendable(metadata: Sequence[Pair]) -> bool:
+    return is_sendable("".join([value for _, value in metadata if isinstance(value, str)]))
+
+
 def onward(received: Iterable[Received]) -> OrderedMetadata:
     """The metadata of the onward call: what is forwarded, unchanged and in the order received."""
-    return OrderedMetadata(*[(key, value) for key, value, fate in received if fate == FORWARDED])
+    return OrderedMetadata([(key, value) for key, value, fate in received if fate == FORWARDED])
 
 
 def backward(metadata: Iterable[Pair]) -> tuple[Pair, ...]:
