@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mesh import process
+from mesh.envoy import admin
 from mesh.errors import MeshError
 from mesh.options import Options
 from mesh.state import State
@@ -125,8 +126,7 @@ def heal(state: State, say: Say) -> tuple[list[str], Json]:
     with _connect(state) as line:
         healed: list[str] = line.ask("heal")["healed"]
         found = _until_ready(line, say)
-        if healed:
-            _until_calls_pass(found["target"])
+        _until_connected(state, healed, found["target"])
         return healed, found
 
 
@@ -224,13 +224,24 @@ def _until_ready(line: Line, say: Say) -> Json:
         time.sleep(0.02)
 
 
-def _until_calls_pass(target: str) -> None:
+def _until_connected(state: State, healed: list[str], target: str) -> None:
     """The neighbours of a process that was dead reconnect within a second. Where calls are made to fail, go on."""
     from mesh.ready import call_passes  # noqa: PLC0415 as below
 
     give_up = time.monotonic() + RECONNECTING
-    while time.monotonic() < give_up and not call_passes(target):
+    while healed and time.monotonic() < give_up:
+        if call_passes(target) and all(_has_its_app(state, name) for name in healed):
+            return
         time.sleep(0.05)
+
+
+def _has_its_app(state: State, sidecar: str) -> bool:
+    """Whether the app has connected to its sidecar again; also true of everything that no app connects to."""
+    outbound = state.socket(sidecar.removesuffix("-sidecar"), "out")
+    admin_socket = state.socket(sidecar, "adm")
+    if not (outbound.exists() and admin_socket.exists()):
+        return True
+    return admin.value(admin_socket, "http.outbound.downstream_cx_active") > 0
 
 
 def _check_alive(found: Json) -> None:

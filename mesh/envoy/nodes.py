@@ -127,7 +127,7 @@ def _fault(fault: Fault) -> Json:
 
 def _retries() -> Json:
     return {
-        "retry_on": "connect-failure,refused-stream,unavailable,reset-before-request",
+        "retry_on": "connect-failure,refused-stream,unavailable,reset",
         "num_retries": 2,
         "retry_host_predicate": [_other_host()],
         "host_selection_retry_max_attempts": 3,

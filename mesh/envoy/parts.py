@@ -202,6 +202,8 @@ def cluster(name: str, addresses: tuple[Address, ...], tls: Json | None = None, 
         result["transport_socket"] = tls
     if len(addresses) > 1:
         result["outlier_detection"] = _rest_after_failure()
+        # By default Envoy goes on calling what it has just put to rest: updates wait for others, up to a second.
+        result["common_lb_config"] = {"update_merge_window": "0s"}
     return result
 
 

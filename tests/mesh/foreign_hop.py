@@ -1,0 +1,63 @@
+"""A hop that is not ours, as a program: `python -m tests.mesh.foreign_hop CHANGE`. It leaves no record.
+
+It listens on TALK_LISTEN and calls TALK_NEXT_HOP with the headers that it received, changed as it is told.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+Pairs = list[tuple[str, str | bytes]]
+
+CHANGES = ("nothing", "drop-baggage", "drop-traceparent", "reorder", "another-trace")
+OTHER_TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def changed(change: str, received: Pairs) -> Pairs:
+    if change == "reorder":
+        return received[::-1]
+    if change == "another-trace":
+        return [*without("traceparent", received), ("traceparent", f"00-{OTHER_TRACE}-00f067aa0ba902b7-01")]
+    return without(change.removeprefix("drop-"), received)
+
+
+def without(key: str, received: Pairs) -> Pairs:
+    return [pair for pair in received if pair[0] != key]
+
+
+class Relay(grpc.GenericRpcHandler):
+    """Every method as a stream of bytes: a unary call is a stream of one."""
+
+    def __init__(self, channel: grpc.aio.Channel, change: str) -> None:
+        self._channel = channel
+        self._change = change
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        onward: Any = self._channel.stream_stream(details.method)
+
+        async def relay(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            received = [(key, value) for key, value in context.invocation_metadata() if key != "user-agent"]
+            call = onward(messages, metadata=tuple(changed(self._change, received)))
+            async for answer in call:
+                yield answer
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+
+        return grpc.stream_stream_rpc_method_handler(relay)
+
+
+async def main(change: str) -> None:
+    async with grpc.aio.insecure_channel(os.environ["TALK_NEXT_HOP"]) as channel:
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers([Relay(channel, change)])
+        server.add_insecure_port(os.environ["TALK_LISTEN"])
+        await server.start()
+        await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
