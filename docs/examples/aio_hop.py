@@ -1,0 +1,93 @@
+"""A hop in grpc.aio with generated stubs: it calls the next one with the headers and the time that it was given.
+
+`python -m docs.examples.aio_hop` listens on TALK_LISTEN and calls TALK_NEXT_HOP.
+"""
+
+# ruff: noqa: N802  (the handlers' names are the contract's)
+
+from __future__ import annotations  # the types of grpc.aio are subscripted in stubs only
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import grpc
+
+from docs.examples.propagation import onward
+from protos.landing_pb2 import TalkRequest, TalkResponse
+from protos.landing_pb2_grpc import (
+    LandingServiceServicer,
+    LandingServiceStub,
+    add_LandingServiceServicer_to_server,
+)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[TalkRequest, TalkResponse]"
+
+
+class LandingService(LandingServiceServicer):
+    """The four handlers of a hop that has a next one."""
+
+    def __init__(self, next_hop: LandingServiceStub) -> None:
+        self._next_hop = next_hop
+
+    async def Talk(self, request: TalkRequest, context: Context) -> TalkResponse:
+        call = self._next_hop.Talk(
+            request, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+        )
+        async with passing_back(call, context):
+            return await call
+
+    async def TalkOneAnswerMore(self, request: TalkRequest, context: Context) -> AsyncIterator[TalkResponse]:
+        call = self._next_hop.TalkOneAnswerMore(
+            request, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+        )
+        async with passing_back(call, context):
+            async for response in call:
+                yield response
+
+    async def TalkMoreAnswerOne(self, requests: AsyncIterator[TalkRequest], context: Context) -> TalkResponse:
+        call = self._next_hop.TalkMoreAnswerOne(
+            requests, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+        )
+        async with passing_back(call, context):
+            return await call
+
+    async def TalkBidirectional(
+        self, requests: AsyncIterator[TalkRequest], context: Context
+    ) -> AsyncIterator[TalkResponse]:
+        call = self._next_hop.TalkBidirectional(
+            requests, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+        )
+        async with passing_back(call, context):
+            async for response in call:
+                yield response
+
+
+@contextlib.asynccontextmanager
+async def passing_back(call: grpc.aio.Call, context: Context) -> AsyncIterator[None]:
+    """Ends the onward call with the incoming one; its status and trailers go back unchanged.
+
+    An AioRpcError that leaves a handler uncaught turns every status into UNKNOWN.
+    """
+    try:
+        yield
+        context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+    except grpc.aio.AioRpcError as error:
+        await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata()))
+    finally:
+        call.cancel()
+
+
+async def main() -> None:
+    async with grpc.aio.insecure_channel(os.environ["TALK_NEXT_HOP"]) as channel:
+        server = grpc.aio.server()
+        add_LandingServiceServicer_to_server(LandingService(LandingServiceStub(channel)), server)
+        server.add_insecure_port(os.environ["TALK_LISTEN"])
+        await server.start()
+        await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

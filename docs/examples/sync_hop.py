@@ -1,0 +1,94 @@
+"""A hop in the synchronous API with generated stubs: it calls the next one with the headers and the time it was given.
+
+`python -m docs.examples.sync_hop` listens on TALK_LISTEN and calls TALK_NEXT_HOP.
+"""
+
+# ruff: noqa: N802  (the handlers' names are the contract's)
+
+import os
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from docs.examples.propagation import onward
+from protos.landing_pb2 import TalkRequest, TalkResponse
+from protos.landing_pb2_grpc import (
+    LandingServiceServicer,
+    LandingServiceStub,
+    add_LandingServiceServicer_to_server,
+)
+
+
+class LandingService(LandingServiceServicer):
+    """The four handlers of a hop that has a next one."""
+
+    def __init__(self, next_hop: LandingServiceStub) -> None:
+        self._next_hop = next_hop
+
+    def Talk(self, request: TalkRequest, context: grpc.ServicerContext) -> TalkResponse:
+        call = self._next_hop.Talk.future(
+            request, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+        )
+        with passing_back(call, context):
+            return call.result()
+
+    def TalkOneAnswerMore(self, request: TalkRequest, context: grpc.ServicerContext) -> Iterator[TalkResponse]:
+        call = self._next_hop.TalkOneAnswerMore(
+            request, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+        )
+        with passing_back(call, context):
+            yield from call
+
+    def TalkMoreAnswerOne(self, requests: Iterator[TalkRequest], context: grpc.ServicerContext) -> TalkResponse:
+        call = self._next_hop.TalkMoreAnswerOne.future(
+            requests, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+        )
+        with passing_back(call, context):
+            return call.result()
+
+    def TalkBidirectional(
+        self, requests: Iterator[TalkRequest], context: grpc.ServicerContext
+    ) -> Iterator[TalkResponse]:
+        call = self._next_hop.TalkBidirectional(
+            requests, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+        )
+        with passing_back(call, context):
+            yield from call
+
+
+def remaining(context: grpc.ServicerContext) -> float | None:
+    """Seconds that the caller still waits, None without a deadline: the synchronous API then says some 9.2e18."""
+    seconds = context.time_remaining()
+    return seconds if seconds is not None and seconds < 1e9 else None
+
+
+@contextmanager
+def passing_back(call: Any, context: grpc.ServicerContext) -> Iterator[None]:
+    """Ends the onward call with the incoming one; its status and trailers go back unchanged.
+
+    A grpc.RpcError that leaves a handler uncaught turns every status into UNKNOWN.
+    """
+    if not context.add_callback(call.cancel):  # the incoming call has ended already
+        call.cancel()
+    try:
+        yield
+    except grpc.RpcError:
+        context.set_trailing_metadata(call.trailing_metadata())
+        context.abort(call.code(), call.details())
+    context.set_trailing_metadata(call.trailing_metadata())
+
+
+def main() -> None:
+    with grpc.insecure_channel(os.environ["TALK_NEXT_HOP"]) as channel:
+        server = grpc.server(futures.ThreadPoolExecutor(32))
+        add_LandingServiceServicer_to_server(LandingService(LandingServiceStub(channel)), server)
+        server.add_insecure_port(os.environ["TALK_LISTEN"])
+        server.start()
+        server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()
