@@ -21,6 +21,7 @@ from client.load.fleet import WorkerLost
 from client.load.result import document as load_document
 from client.load.run import hold
 from client.options import CallOptions, LoadOptions, Target
+from client.report import write_report
 from client.rpc import RPCS
 from client.show import Screen
 from client.store import leave_notes
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
+    if options.report:
+        write_report(options.report, run)
     if options.json:
         sys.stdout.write(json.dumps(document(run), ensure_ascii=False) + "\n")
         screen.remarks(run)
@@ -90,6 +93,7 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         expect=parsed.expect,
         repeat=parsed.repeat,
         traces=parsed.traces,
+        report=parsed.report,
         otlp=parsed.otlp or _otlp(parsed.traces, os.environ),
         json=parsed.json,
     )
@@ -197,6 +201,12 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         type=partial(usage.url, "--otlp"),
         metavar="URL",
         help="export a root span per call there (OTEL_EXPORTER_OTLP_ENDPOINT, else port 4318 on the host of --traces)",
+    )
+    parser.add_argument(
+        "--report",
+        type=usage.writable_file,
+        metavar="FILE.html",
+        help="write what the trace pages show of these calls into one self-contained file",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from client import traceid
 from client.drive import Findings, Made
 from client.outcome import Outcome
-from client.picture import Picture, Span
-from client.store import StoreUnreadable, Wanted, read_traces
+from client.picture import Picture
+from client.store import Found, StoreUnreadable, Wanted, read_traces
 
 # The spans of a call that left no record are taken for complete when none has come for so many seconds.
 _QUIET = 2.0
@@ -27,7 +27,7 @@ async def pictures(
     except StoreUnreadable as error:
         findings.problems.append(f"the trace could not be read: {error}")
         return [None] * len(made)
-    return [viewer.picture(one.spans) for viewer, one in zip(viewers, wanted, strict=True)]
+    return [viewer.picture(one.found) for viewer, one in zip(viewers, wanted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class _Viewer:
     expected: tuple[str, ...]
     exported: bool
 
-    def picture(self, spans: Sequence[Span]) -> Picture:
+    def picture(self, found: Sequence[Found]) -> Picture:
         context = self.made.context
         sent = context.span_id if context else _span_sent(self.made.outcome)
-        return Picture(tuple(spans), self.expected, sent, self.exported)
+        spans = tuple(span for one in found for span in one.spans)
+        return Picture(spans, self.expected, sent, self.exported, tuple(one.document for one in found if one.spans))
 
     def wanted(self) -> Wanted:
         """The traces that the hops report, and the one that the requester began."""
@@ -50,8 +51,8 @@ class _Viewer:
         complete = self._complete if readable else lambda _: True
         return Wanted(readable, complete, quiet=0.0 if outcome.hops else _QUIET)
 
-    def _complete(self, spans: Sequence[Span]) -> bool:
-        picture = self.picture(spans)
+    def _complete(self, found: Sequence[Found]) -> bool:
+        picture = self.picture(found)
         return picture.unbroken and self._due() <= picture.services
 
     def _due(self) -> set[str]:

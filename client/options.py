@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from client.channel import Tls
 from client.usage import Metadata
@@ -46,7 +47,8 @@ class LoadOptions:
 class CallOptions:
     """`client call`: each of `rpcs`, `repeat` times, over the services `expect`.
 
-    `traces` is the URL of a trace backend with Jaeger's v3 API, `otlp` where the requester exports its own root spans.
+    `traces` is the URL of a trace backend with Jaeger's v3 API, `otlp` where the requester exports its own root spans,
+    `report` the file for an HTML report.
     """
 
     target: Target
@@ -56,4 +58,5 @@ class CallOptions:
     repeat: int = 1
     traces: str | None = None
     otlp: str | None = None
+    report: Path | None = None
     json: bool = False

@@ -38,13 +38,15 @@ class Picture:
     """The spans of all traces of one call.
 
     `expected` are the services in order; `sent` is the span id that the requester sent on, empty: none. `exported`
-    says that a span with that id was reported, so that the trace must begin with it.
+    says that a span with that id was reported, so that the trace must begin with it. `documents` are the traces as
+    the backend gave them, OTLP JSON.
     """
 
     spans: tuple[Span, ...]
     expected: tuple[str, ...]
     sent: str = ""
     exported: bool = False
+    documents: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def _by_id(self) -> Mapping[str, Span]:
@@ -150,13 +152,12 @@ def folded(service: str, expected: Sequence[str]) -> str:
     return service
 
 
-def spans_in(document: Any) -> tuple[Span, ...]:
-    """The spans of an answer of Jaeger's v3 API: OTLP JSON, ids in hex. Raises ValueError for anything else."""
+def spans_in(document: Mapping[str, Any]) -> tuple[Span, ...]:
+    """The spans of OTLP JSON with ids in hex, as Jaeger's v3 API gives it. Raises ValueError for anything else."""
     try:
-        groups = document["result"].get("resourceSpans", [])
         return tuple(
             _span(span, _service(group.get("resource", {})))
-            for group in groups
+            for group in document.get("resourceSpans", [])
             for scope in group.get("scopeSpans", [])
             for span in scope.get("spans", [])
         )

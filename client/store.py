@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,24 +25,36 @@ class StoreUnreadable(Exception):  # noqa: N818 - reads as what it says
     """The traces could not be read; the message says why."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A trace so far: its spans, and the OTLP JSON that they were read from; both empty where it is not known yet."""
+
+    spans: tuple[Span, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass
 class Wanted:
     """The traces of one call: `complete` says when all is there, `quiet` for how long nothing may have come since."""
 
     trace_ids: tuple[str, ...]
-    complete: Callable[[Sequence[Span]], bool]
+    complete: Callable[[Sequence[Found]], bool]
     quiet: float = 0.0
-    spans: tuple[Span, ...] = ()
+    found: tuple[Found, ...] = ()
     changed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
-    def take(self, spans: tuple[Span, ...]) -> None:
-        if len(spans) != len(self.spans):
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return tuple(span for one in self.found for span in one.spans)
+
+    def take(self, found: Iterable[Found]) -> None:
+        before, self.found = len(self.spans), tuple(found)
+        if len(self.spans) != before:
             self.changed_at = asyncio.get_running_loop().time()
-        self.spans = spans
 
     @property
     def done(self) -> bool:
-        return self.complete(self.spans) and asyncio.get_running_loop().time() - self.changed_at >= self.quiet
+        return self.complete(self.found) and asyncio.get_running_loop().time() - self.changed_at >= self.quiet
 
 
 async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) -> None:
@@ -61,24 +73,23 @@ async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) 
 async def _poll(http: httpx.AsyncClient, open_ones: Sequence[Wanted]) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(trace_id: str) -> tuple[Span, ...]:
+    async def one(trace_id: str) -> Found:
         async with gate:
             return await _read(http, trace_id)
 
     ids = list(dict.fromkeys(trace_id for wanted in open_ones for trace_id in wanted.trace_ids))
     found = dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
     for wanted in open_ones:
-        wanted.take(tuple(span for trace_id in wanted.trace_ids for span in found[trace_id]))
+        wanted.take(found[trace_id] for trace_id in wanted.trace_ids)
 
 
-async def _read(http: httpx.AsyncClient, trace_id: str) -> tuple[Span, ...]:
-    """The spans of one trace so far; none where the backend does not know it yet."""
+async def _read(http: httpx.AsyncClient, trace_id: str) -> Found:
     try:
         answer = await http.get(f"/api/v3/traces/{trace_id}")
         if answer.status_code in {404, 429, 503}:
-            return ()
+            return Found()
         answer.raise_for_status()
-        return spans_in(answer.json())
+        return _found(answer.json())
     except httpx.TimeoutException:
         raise StoreUnreadable(f"{http.base_url} does not answer within {_ANSWER:g}s") from None
     except httpx.HTTPStatusError as error:
@@ -87,6 +98,13 @@ async def _read(http: httpx.AsyncClient, trace_id: str) -> tuple[Span, ...]:
         raise StoreUnreadable(f"nothing answers at {http.base_url} ({error})") from None
     except ValueError as error:
         raise StoreUnreadable(f"{http.base_url} answers, but {error}") from None
+
+
+def _found(document: Any) -> Found:
+    result = document.get("result") if isinstance(document, dict) else None
+    if not isinstance(result, dict):
+        raise ValueError("it is no answer of Jaeger's v3 API")
+    return Found(spans_in(result), result)
 
 
 async def leave_notes(url: str, notes: Sequence[Mapping[str, Any]]) -> None:

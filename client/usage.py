@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -135,6 +136,14 @@ def url(option: str, text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
         raise UsageError(f"{option} {text!r}: write a URL such as http://127.0.0.1:16686")
     return text.rstrip("/")
+
+
+def writable_file(text: str) -> Path:
+    """A file that can be written, there or not yet."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--report {text}: cannot be written, name a file in a folder that is there and yours")
+    return path
 
 
 def pem(option: str, path: str) -> bytes:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from client.picture import Span
-from client.store import StoreUnreadable, Wanted, is_local, leave_notes, read_traces
+from client.store import Found, StoreUnreadable, Wanted, is_local, leave_notes, read_traces
 from tests.client.http_stub import http_stub
 
 TRACE = "a" * 32
@@ -23,8 +22,8 @@ def answer_with(count: int) -> tuple[int, bytes]:
 
 
 def at_least(count: int, quiet: float = 0.0, trace: str = TRACE) -> Wanted:
-    def complete(spans: Sequence[Span]) -> bool:
-        return len(spans) >= count
+    def complete(found: Sequence[Found]) -> bool:
+        return sum(len(one.spans) for one in found) >= count
 
     return Wanted((trace,), complete, quiet)
 
@@ -76,6 +75,8 @@ async def test_it_waits_until_nothing_has_come_for_a_while() -> None:
     [
         (200, b"<html>", "answers, but"),
         (200, b"{}", "it is no answer of Jaeger's v3 API"),
+        (200, b"[]", "it is no answer of Jaeger's v3 API"),
+        (200, b'{"result": {"resourceSpans": [1]}}', "it is no answer of Jaeger's v3 API"),
         (500, b"", "answers 500"),
         (401, b"", "answers 401"),
     ],

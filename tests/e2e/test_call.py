@@ -142,6 +142,12 @@ def test_a_hop_without_a_record_is_unknown_and_not_broken(tmp_path: Path) -> Non
     assert "svc2 left no record: unknown" in ended.err
 
 
+def test_a_report_without_a_trace_backend_shows_the_hops(tmp_path: Path, whole: Chain) -> None:
+    report = tmp_path / "report.html"
+    assert client("call", "--target", whole.target, "--rpc", "Talk", "--report", str(report)).code == 0
+    assert all(name in report.read_text() for name in ("svc1", "svc2", "svc3", "connected"))
+
+
 def test_another_path_than_expected_is_broken(whole: Chain) -> None:
     ended = client("call", "--target", whole.target, "--expect", "svc1,svc3,svc2", "--rpc", "Talk")
     assert ended.code == 1
@@ -159,6 +165,8 @@ USAGE: list[tuple[list[str], str]] = [
     (["call", "--repeat", "0"], "write a whole number from 1"),
     (["call", "--expect", "svc1,"], "write names separated by commas"),
     (["call", "-H", "X-Lane: 1"], "write x-lane"),
+    (["call", "--traces", "127.0.0.1:16686"], "write a URL such as"),
+    (["call", "--report", "/nowhere/report.html"], "name a file in a folder that is there"),
     (["call", "-H", "grpc-trace: 1"], "gRPC sets grpc-trace itself"),
     (["call", "--ca", "/nowhere"], "add --tls"),
     (["call", "--tls", "--ca", "/nowhere"], "--ca /nowhere: No such file or directory"),

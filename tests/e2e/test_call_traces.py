@@ -1,9 +1,11 @@
 """`client call --traces` through a real mesh: the trace read back, whole or in pieces, or not at all."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.client.run import Finished, client
@@ -74,6 +76,26 @@ def test_the_tree_is_drawn_and_the_workloads_are_named(whole: Mesh) -> None:
         "svc3 server",
     ]
     assert [len(line) - len(line.lstrip()) for line in tree] == [2, 4, 6, 8, 10, 12, 14]
+
+
+def test_a_report_holds_the_views_in_one_file(whole: Mesh, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    ended = call(whole, "--json", "--report", str(report))
+    assert ended.code == 0, ended
+    page = report.read_text()
+    for one in ended.json["calls"]:
+        assert one["trace_id"] in page
+    assert all(name in page for name in ("requester", "ingress", "svc1", "svc2", "svc3", "connected"))
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=.https?:", page)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_note_of_each_call_is_left_at_the_store(whole: Mesh) -> None:
+    ended = call(whole, "--json", "--rpc", "Talk", "--expect", "svc1,svc3,svc2")
+    page = httpx.get(f"{whole.facts['traces']}/trace/{ended.json['calls'][0]['trace_id']}", trust_env=False)
+    assert page.status_code == 200
+    assert "the path was svc1, svc2, svc3, expected svc1, svc3, svc2" in page.text
 
 
 BROKEN = [

@@ -1,0 +1,18 @@
+"""A run as one self-contained HTML file with the views of the trace pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.call import Run
+from client.document import notes_for_store
+from traces import report
+
+
+def write_report(path: Path, run: Run) -> None:
+    """Writes the file whole or not at all."""
+    documents = [document for call in run.calls if call.picture for document in call.picture.documents]
+    page = report.render(documents, notes_for_store(run), title=f"client call {run.target}: {run.verdict}")
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(page)
+    beside.replace(path)
