@@ -43,12 +43,18 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
     try:
         parsed = _parser().parse_args(arguments)
-        return int(parsed.run(parsed, screen))
+        code = int(parsed.run(parsed, screen))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has gone; at exit Python would flush into the pipe once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (usage.UsageError, NothingAnswers, WorkerLost) as error:
         screen.error(str(error))
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
+    return code
 
 
 def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
@@ -57,7 +63,7 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     if options.report:
         write_report(options.report, run)
     if options.json:
-        sys.stdout.write(json.dumps(document(run), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document(run)) + "\n")
         screen.remarks(run)
     else:
         screen.show(run)
@@ -69,7 +75,7 @@ def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:
     with load.progress(screen.err) as show:
         result = hold(options, show)
     if options.json:
-        sys.stdout.write(json.dumps(load_document(result), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(load_document(result)) + "\n")
     else:
         load.show(screen.out, result)
     if result.interrupted:

@@ -38,16 +38,18 @@ class _Lines:
     def show(self, live: Live) -> None:
         if time.monotonic() >= self._next:
             self._next += _PLAIN_EVERY
-            self._console.print(_state(live), soft_wrap=True)
+            self._console.print(_words(live), soft_wrap=True)
 
 
 def _state(live: Live) -> Text:
     done = round(_BAR * live.passed / live.seconds)
+    return Text.assemble(("━" * done, "green"), ("━" * (_BAR - done), "dim"), " ", _words(live))
+
+
+def _words(live: Live) -> Text:
     return Text.assemble(
-        f"{live.what} {live.passed:.0f} of {live.seconds:g} s ",
-        ("━" * done, "green"),
-        ("━" * (_BAR - done), "dim"),
-        f" {live.calls_per_s:,.0f} calls/s, p99 {live.p99:.1f} ms, ",
+        f"{live.what} {live.passed:.0f} of {live.seconds:g} s: ",
+        f"{live.calls_per_s:,.0f} calls/s, p99 {live.p99:.1f} ms, ",
         (f"{live.errors} errors", "red" if live.errors else ""),
     )
 

@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.client.run import client
 from tests.client.terminal import client_on_terminal
-from tests.support.processes import Chain, chain, service
+from tests.support.processes import ROOT, Chain, chain, environment, service
 
 ALL_RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
 PATH = ["svc1", "svc2", "svc3"]
@@ -211,6 +213,26 @@ def test_a_chain_that_ends_too_early_is_broken(tmp_path: Path) -> None:
         ended = client("call", "--target", target, "--expect", "svc3,svc4", "--rpc", "Talk")
     assert ended.code == 1
     assert "svc3 answered by itself, expected svc4 after it" in ended.out
+
+
+def test_a_reader_that_goes_away_is_no_traceback(whole: Chain) -> None:
+    command = [sys.executable, "-m", "client", "call", "--target", whole.target]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment({})
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        told = process.stderr.read()
+        process.wait(60)
+    assert b"Traceback" not in told
+    assert b"BrokenPipe" not in told
+
+
+def test_an_output_without_utf_8_is_no_traceback(whole: Chain) -> None:
+    ended = client("call", "--target", whole.target, "--expect", "svc1,größer", env={"PYTHONIOENCODING": "ascii"})
+    assert (ended.code, ended.err) == (1, "")
+    assert r"expected svc1, gr\xf6\xdfer" in ended.out
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

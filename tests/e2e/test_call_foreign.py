@@ -99,6 +99,13 @@ async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
     )
 
 
+async def test_a_long_wait_says_what_it_waits_for() -> None:
+    async with hanging_hop() as target:
+        ended = await client_beside("call", "--target", target, "--timeout", "2500ms", "--json", "--rpc", "Talk")
+    assert ended.code == 1
+    assert f"calling {target} …" in ended.err
+
+
 async def test_ctrl_c_ends_a_hanging_call_without_a_traceback() -> None:
     called = asyncio.Event()
     async with hanging_hop(called) as target:
