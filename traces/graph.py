@@ -1,10 +1,10 @@
 """The topology as a picture: which nodes and edges there are, and where they stand. Pure geometry, no SVG."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from traces.standing import detached, serving
+from traces.standing import Standing
 from traces.stats import Load, by_key
 from traces.summary import Summary
 from traces.trace import Edge
@@ -31,35 +31,31 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Nodes in the order in which calls reach them. `pieces` counts the traces that begin in each band."""
+    """Nodes by band and name, what hangs together first. `pieces` counts the traces that begin in each band."""
 
     nodes: tuple[Key, ...]
     links: tuple[Link, ...]
     pieces: dict[str, int]
 
 
-def topology(summaries: Iterable[Summary]) -> Topology:
+def topology(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> Topology:
     """What called what in these traces; pieces whose caller is missing stand apart."""
-    found = tuple(summaries)
-    served = serving(found)
     nodes: dict[Key, None] = {}
     pieces: dict[str, int] = {}
     calls: list[tuple[tuple[Key, Key], Edge]] = []
-    for summary in found:
-        bands = [top.node if detached(top, place, served) else "" for place, top in enumerate(summary.tops)]
+    for summary in summaries:
+        cut = standing[summary.trace_id].cut
+        bands = [top.node if off else "" for top, off in zip(summary.tops, cut, strict=True)]
         nodes |= {(band, top.node): None for band, top in zip(bands, summary.tops, strict=True)}
         for band in filter(None, set(bands)):
             pieces[band] = pieces.get(band, 0) + 1
         calls += [(((bands[e.piece], e.caller), (bands[e.piece], e.callee)), e) for e in summary.edges]
     nodes |= {key: None for pair, _ in calls for key in pair}
     links = tuple(Link(caller, callee, load) for (caller, callee), load in by_key(calls).items())
-    return Topology(
-        tuple(sorted(nodes, key=_apart)), tuple(sorted(links, key=lambda link: _apart(link.caller))), pieces
-    )
-
-
-def _apart(key: Key) -> bool:
-    return key[0] != ""
+    # By name and not by time: a picture that is drawn anew at each call must not move.
+    layers = _layers(tuple(nodes), links)
+    ordered = sorted(links, key=lambda link: (link.caller[0], layers[link.caller], link.caller, link.callee))
+    return Topology(tuple(sorted(nodes)), tuple(ordered), pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +111,7 @@ class Picture:
 
 def layout(graph: Topology, *, upright: bool) -> Picture:
     """A column per layer of calls, or a row when upright; each cut-off piece in a band of its own below."""
-    layers = _layers(graph)
+    layers = _layers(graph.nodes, graph.links)
     boxes: dict[Key, Box] = {}
     for band in dict.fromkeys(key[0] for key in graph.nodes):
         members = [key for key in graph.nodes if key[0] == band]
@@ -132,17 +128,17 @@ def layout(graph: Topology, *, upright: bool) -> Picture:
     )
 
 
-def _layers(graph: Topology) -> dict[Key, int]:
+def _layers(nodes: tuple[Key, ...], links: tuple[Link, ...]) -> dict[Key, int]:
     """How many calls lead to each node at most; a band begins where its service stands in the whole part."""
-    layers = dict.fromkeys(graph.nodes, 0)
+    layers = dict.fromkeys(nodes, 0)
     # Services that call each other in a circle would push one another on for ever.
-    for _ in graph.nodes:
-        for band, name in graph.nodes:
+    for _ in nodes:
+        for band, name in nodes:
             if band == name and ("", name) in layers:
                 layers[band, name] = layers["", name]
-        for link in graph.links:
+        for link in links:
             if link.callee[0] != link.callee[1]:
-                layers[link.callee] = min(len(graph.nodes), max(layers[link.callee], layers[link.caller] + 1))
+                layers[link.callee] = min(len(nodes), max(layers[link.callee], layers[link.caller] + 1))
     return layers
 
 

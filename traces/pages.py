@@ -72,7 +72,7 @@ class Pages:
 
     async def topology(self, request: Request) -> Response:
         now, at = time.time_ns(), _range(request)
-        view = views.topology_view(await self._summaries(at, now), now)
+        view = views.topology_view(await self._summaries(at, now), await self._standings(now), now)
         return self._page("topology.html", page="Topology", at=at, view=view)
 
     async def traces(self, request: Request) -> Response:

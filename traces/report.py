@@ -73,7 +73,7 @@ def _write(
             # The style sheet is ours, and its hash is what the policy allows.
             style=Markup(style),  # noqa: S704
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            topology=views.topology_view(summaries, end),
+            topology=views.topology_view(summaries, standing, end),
             listing=views.list_view(summaries, standing, views.Filter(), page=1, per_page=max(1, len(summaries))),
             paths=views.paths_view(summaries, standing, ""),
             traces=[views.trace_view(traces[trace_id], by_id, standing[trace_id]) for trace_id in by_id],

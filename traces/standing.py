@@ -23,9 +23,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`siblings` are the other traces of the same call, the earliest first; `call` is the requester's note of it."""
+    """How one trace stands.
+
+    `cut` says of each piece, in the order of the trace's tops, whether it hangs in the air. `siblings` are the other
+    traces of the same call, the earliest first; `call` is the requester's note of it.
+    """
 
     state: State
+    cut: tuple[bool, ...]
     reasons: tuple[str, ...]
     siblings: tuple[str, ...]
     call: Call | None
@@ -34,33 +39,36 @@ class Standing:
 def standings(summaries: Iterable[Summary], calls: Iterable[Call], now_ns: int) -> dict[str, Standing]:
     """By trace id, for all of these summaries. `calls` come newest first."""
     by_id = {summary.trace_id: summary for summary in summaries}
-    served = serving(by_id.values())
-    own = {trace_id: tuple(_reasons(summary, served)) for trace_id, summary in by_id.items()}
+    # The services that are called by others: their outbound calls belong below the call that they got.
+    served = frozenset(service for summary in by_id.values() for service in summary.serves)
     noted = _noted(calls)
+    call_of = {trace_id: noted.get(trace_id) or _by_request(one, noted) for trace_id, one in by_id.items()}
+    cuts = {trace_id: _cut(one, served, call_of[trace_id]) for trace_id, one in by_id.items()}
+    own = {trace_id: tuple(_reasons(one, cuts[trace_id])) for trace_id, one in by_id.items()}
     groups = _groups(by_id, noted)
     return {
-        trace_id: _standing(summary, own, groups[trace_id], noted.get(trace_id) or _by_request(summary, noted), now_ns)
-        for trace_id, summary in by_id.items()
+        trace_id: _standing(one, cuts[trace_id], own, groups[trace_id], call=call_of[trace_id], now_ns=now_ns)
+        for trace_id, one in by_id.items()
     }
 
 
-def serving(summaries: Iterable[Summary]) -> frozenset[str]:
-    """The services that are called by others: their outbound calls belong below the call that they got."""
-    return frozenset(service for summary in summaries for service in summary.serves)
+def _cut(summary: Summary, served: frozenset[str], call: Call | None) -> tuple[bool, ...]:
+    # A requester that carries on the context of its user's own names a parent that no store ever sees.
+    foreign = call is not None and call.verdict == "connected" and len(summary.tops) == 1
+    return tuple(place > 0 or _hangs(top, served, foreign=foreign) for place, top in enumerate(summary.tops))
 
 
-def detached(top: Top, place: int, served: frozenset[str]) -> bool:
-    """Whether this piece, at its place among its trace's pieces, hangs in the air."""
-    return place > 0 or top.orphan or (top.kind is Kind.CLIENT and top.node in served)
+def _hangs(top: Top, served: frozenset[str], *, foreign: bool) -> bool:
+    return not foreign if top.orphan else top.kind is Kind.CLIENT and top.node in served
 
 
-def _reasons(summary: Summary, served: frozenset[str]) -> Iterator[str]:
+def _reasons(summary: Summary, cut: tuple[bool, ...]) -> Iterator[str]:
     if len(summary.tops) > 1:
         yield f"The trace falls into {len(summary.tops)} pieces"
-    for top in dict.fromkeys(summary.tops):
+    for top in dict.fromkeys(top for top, off in zip(summary.tops, cut, strict=True) if off):
         if top.orphan:
             yield f"{top.node} names a parent span that never came: its caller left no span"
-        elif top.kind is Kind.CLIENT and top.node in served:
+        elif top.kind is Kind.CLIENT:
             yield f"{top.node} called on without the trace headers: the trace begins at its outbound call"
     if summary.cut:
         yield "The trace is longer than the store keeps: spans are missing"
@@ -101,7 +109,13 @@ def _groups(by_id: dict[str, Summary], noted: dict[str, Call]) -> dict[str, tupl
 
 
 def _standing(
-    summary: Summary, own: dict[str, tuple[str, ...]], group: tuple[Summary, ...], call: Call | None, now_ns: int
+    summary: Summary,
+    cut: tuple[bool, ...],
+    own: dict[str, tuple[str, ...]],
+    group: tuple[Summary, ...],
+    *,
+    call: Call | None,
+    now_ns: int,
 ) -> Standing:
     siblings = tuple(other.trace_id for other in group if other is not summary)
     reasons = list(own[summary.trace_id])
@@ -112,4 +126,4 @@ def _standing(
     state = State.BROKEN if reasons else State.WHOLE
     if reasons and max(piece.changed_ns for piece in group) > now_ns - ARRIVING_NS:
         state = State.ARRIVING
-    return Standing(state, tuple(dict.fromkeys(reasons)), siblings, call)
+    return Standing(state, cut, tuple(dict.fromkeys(reasons)), siblings, call)

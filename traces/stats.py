@@ -1,12 +1,12 @@
 """Calls counted: latencies, errors and rates of edges and of call paths."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
-from traces.standing import detached, serving
+from traces.standing import Standing
 from traces.summary import Summary
 from traces.trace import Edge
 
@@ -76,10 +76,9 @@ class PathRow:
 _Place = tuple[bool, tuple[str, ...]]
 
 
-def paths(summaries: Iterable[Summary]) -> tuple[PathRow, ...]:
+def paths(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> tuple[PathRow, ...]:
     """All traces folded by call path, a path before those that go on from it, the busiest first, cut-off ones last."""
-    found = tuple(summaries)
-    loads = by_key(_placed(found, serving(found)))
+    loads = by_key(_placed(summaries, standing))
     total = sum(one.own_ns for one in loads.values()) or 1
     ordered = sorted(loads, key=lambda place: (place[0], _rank(place, loads)))
     return tuple(
@@ -87,9 +86,9 @@ def paths(summaries: Iterable[Summary]) -> tuple[PathRow, ...]:
     )
 
 
-def _placed(summaries: Iterable[Summary], served: frozenset[str]) -> Iterator[tuple[_Place, Edge]]:
+def _placed(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> Iterator[tuple[_Place, Edge]]:
     for summary in summaries:
-        cut = [detached(top, place, served) for place, top in enumerate(summary.tops)]
+        cut = standing[summary.trace_id].cut
         yield from (((cut[edge.piece], edge.path), edge) for edge in summary.edges)
 
 

@@ -37,12 +37,14 @@ class TopologyView:
     notes: Mapping[Key, str]
     cuts: tuple[Cut, ...]
     minutes: float
+    arriving: int
 
 
-def topology_view(summaries: Sequence[Summary], now_ns: int) -> TopologyView:
+def topology_view(summaries: Sequence[Summary], standing: Mapping[str, Standing], now_ns: int) -> TopologyView:
     """Rates count from the first of these traces on, over a minute at least."""
-    graph = topology(summaries)
-    first = min((summary.start_ns for summary in summaries), default=now_ns)
+    arrived = _arrived(summaries, standing)
+    graph = topology(arrived, standing)
+    first = min((summary.start_ns for summary in arrived), default=now_ns)
     return TopologyView(
         across=layout(graph, upright=False),
         upright=layout(graph, upright=True),
@@ -50,7 +52,13 @@ def topology_view(summaries: Sequence[Summary], now_ns: int) -> TopologyView:
         notes=_notes(graph),
         cuts=tuple(_cuts(graph, summaries)),
         minutes=max(1.0, (now_ns - first) / 60e9),
+        arriving=len(summaries) - len(arrived),
     )
+
+
+def _arrived(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> list[Summary]:
+    """Those whose spans are all here, or will not come: the others would be drawn in pieces for a moment."""
+    return [one for one in summaries if standing[one.trace_id].state is not State.ARRIVING]
 
 
 def _notes(graph: Topology) -> dict[Key, str]:
@@ -160,10 +168,13 @@ class PathsView:
     total: int
     broken: int
     names: tuple[str, ...]
+    arriving: int
 
 
 def paths_view(summaries: Sequence[Summary], standing: Mapping[str, Standing], call: str) -> PathsView:
     """Of the calls of this name, or of all."""
-    wanted = [one for one in summaries if call in {"", one.name}]
+    called = [one for one in summaries if call in {"", one.name}]
+    wanted = _arrived(called, standing)
     names = [name for name, _ in Counter(one.name for one in summaries if one.name).most_common(_MOST_NAMES)]
-    return PathsView(paths(wanted), len(wanted), _broken(wanted, standing), tuple(sorted(names)))
+    rows = paths(wanted, standing)
+    return PathsView(rows, len(wanted), _broken(wanted, standing), tuple(sorted(names)), len(called) - len(wanted))

@@ -152,6 +152,7 @@ def test_the_pieces_of_a_call_link_to_one_another_and_show_the_hop_records(store
         assert f"/trace/{other}" in page.targets()
         assert "svc2 v1 on laptop" in page.text
         assert "traceparent switched off" in page.text
+        assert "Never forwarded: authorization" in page.text
         assert "This hop sent no record" in page.text
 
 

@@ -34,7 +34,7 @@ UPPER, LOWER = CHAIN[:5], (span("f", "", "svc2", C, 30, 40), CHAIN[6])
 
 
 def test_a_whole_trace_is_whole() -> None:
-    assert stand(WHOLE)["w"] == Standing(State.WHOLE, (), (), None)
+    assert stand(WHOLE)["w"] == Standing(State.WHOLE, (False,), (), (), None)
 
 
 def test_a_trace_that_begins_at_the_outbound_call_of_a_called_service_is_broken_and_says_who() -> None:
@@ -97,6 +97,13 @@ def test_whole_traces_that_share_a_request_id_stay_whole() -> None:
 def test_the_requesters_verdict_counts_even_where_the_spans_hang_together() -> None:
     call = note("broken", problems=("svc2 received x-lane and did not forward it",), request="r")
     assert stand(summary("t", *CHAIN, request="r"), calls=(call,))["t"].state is State.BROKEN
+
+
+def test_a_parent_of_the_users_own_breaks_no_call_that_the_requester_found_connected() -> None:
+    kept = stand(summary("t", *CHAIN[1:]), calls=(note("connected", "t"),))["t"]
+    assert (kept.state, kept.cut) == (State.WHOLE, (False,))
+    torn = stand(summary("t", *CHAIN[1:3], *CHAIN[4:]), calls=(note("connected", "t"),))["t"]
+    assert (torn.state, torn.cut) == (State.BROKEN, (True, True))
 
 
 def test_the_newest_note_wins() -> None:

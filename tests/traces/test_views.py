@@ -1,5 +1,6 @@
 """Numbers and geometry behind the pictures."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 from tests.traces.test_standing import LOWER, UPPER, WHOLE, stand, summary
 from tests.traces.test_trace import CHAIN, GRAPHS, span
 from traces import render
-from traces.graph import NODE_HEIGHT, NODE_WIDTH, Picture, layout, topology
+from traces.graph import NODE_HEIGHT, NODE_WIDTH, Picture, Topology, layout, topology
 from traces.spans import Kind, Span
-from traces.stats import load, paths, percentile
-from traces.summary import summarize
+from traces.stats import PathRow, load, paths, percentile
+from traces.summary import Summary, summarize
 from traces.trace import Edge, assemble
-from traces.views import Filter, list_view, topology_view
+from traces.views import Filter, list_view, paths_view, topology_view
 from traces.waterfall import MOST_ROWS, SCALE, waterfall
 
 
@@ -33,9 +34,17 @@ def test_a_load_counts_calls_errors_and_latencies() -> None:
     assert (one.count, one.errors, one.error_rate, one.p50_ns, one.p99_ns) == (4, 1, 0.25, 20, 40)
 
 
+def folded(*summaries: Summary) -> tuple[PathRow, ...]:
+    return paths(summaries, stand(*summaries))
+
+
+def drawn(*summaries: Summary) -> Topology:
+    return topology(summaries, stand(*summaries))
+
+
 def test_paths_fold_into_a_tree_whose_shares_make_a_whole() -> None:
     canary = (*CHAIN[:6], span("g", "f", "svc3", Kind.SERVER, 35, 30, version="canary"))
-    rows = paths([summary("1", *CHAIN), summary("2", *CHAIN), summary("3", *canary)])
+    rows = folded(summary("1", *CHAIN), summary("2", *CHAIN), summary("3", *canary))
     assert [(row.path[-1], row.depth, row.load.count) for row in rows] == [
         ("ingress", 0, 3),
         ("svc1", 1, 3),
@@ -47,22 +56,23 @@ def test_paths_fold_into_a_tree_whose_shares_make_a_whole() -> None:
 
 
 def test_a_cut_off_path_stands_last_and_apart() -> None:
-    rows = paths([summary("a", *UPPER), summary("b", *LOWER)])
+    rows = folded(summary("a", *UPPER), summary("b", *LOWER))
     assert [(row.path, row.cut) for row in rows][-1] == (("svc2", "svc3"), True)
     assert not any(row.cut for row in rows[:-1])
 
 
 def test_a_cut_off_piece_gets_nodes_of_its_own() -> None:
-    graph = topology([summary("a", *UPPER), summary("b", *LOWER)])
-    whole = ["requester", "ingress", "svc1", "svc2"]
+    graph = drawn(summary("a", *UPPER), summary("b", *LOWER))
+    whole = ["ingress", "requester", "svc1", "svc2"]
     assert graph.nodes == (*(("", name) for name in whole), ("svc2", "svc2"), ("svc2", "svc3"))
     assert graph.pieces == {"svc2": 1}
-    (cut,) = topology_view([summary("a", *UPPER), summary("b", *LOWER)], now_ns=0).cuts
+    both = [summary("a", *UPPER), summary("b", *LOWER)]
+    (cut,) = topology_view(both, stand(*both), now_ns=0).cuts
     assert (cut.service, cut.count, cut.forwards) == ("svc2", 1, True)
 
 
 def test_the_chain_stands_in_a_row_or_in_a_column() -> None:
-    graph = topology([WHOLE])
+    graph = drawn(WHOLE)
     across, upright = layout(graph, upright=False), layout(graph, upright=True)
     assert len({box.y for box in across.boxes}) == 1
     assert [box.name for box in sorted(across.boxes, key=lambda box: box.x)] == [
@@ -76,7 +86,7 @@ def test_the_chain_stands_in_a_row_or_in_a_column() -> None:
 
 
 def test_a_cut_off_piece_stands_below_the_place_where_it_was_torn_off() -> None:
-    picture = layout(topology([summary("a", *UPPER), summary("b", *LOWER)]), upright=False)
+    picture = layout(drawn(summary("a", *UPPER), summary("b", *LOWER)), upright=False)
     place = {box.key: box for box in picture.boxes}
     assert place["svc2", "svc2"].x == place["", "svc2"].x
     assert place["svc2", "svc2"].y > place["", "svc2"].y
@@ -94,7 +104,8 @@ def assert_drawable(picture: Picture) -> None:
 
 @given(st.lists(GRAPHS, max_size=3))
 def test_any_traces_make_a_picture_in_which_no_two_nodes_overlap(traces: list[list[Span]]) -> None:
-    graph = topology([summarize(assemble(spans)) for spans in traces])
+    named = [[replace(one, trace_id=str(at)) for one in spans] for at, spans in enumerate(traces)]
+    graph = drawn(*(summarize(assemble(spans)) for spans in named))
     for upright in (True, False):
         assert_drawable(layout(graph, upright=upright))
 
@@ -131,6 +142,15 @@ def test_the_list_is_filtered_counted_and_cut_into_pages() -> None:
         assert view.total == len(ids)
     second = list_view(all_of_them, standing, Filter(), page=2, per_page=3)
     assert ([row.summary.trace_id for row in second.rows], second.pages, second.broken) == (["a"], 2, 1)
+
+
+def test_what_is_still_arriving_is_in_the_list_and_not_in_the_pictures() -> None:
+    late = summary("t", *CHAIN[1:], changed=1000)
+    standing = stand(WHOLE, late, now=1001)
+    both = [WHOLE, late]
+    assert list_view(both, standing, Filter(), page=1).total == 2
+    assert paths_view(both, standing, "").total == 1
+    assert (topology_view(both, standing, 1001).cuts, topology_view(both, standing, 1001).arriving) == ((), 1)
 
 
 @pytest.mark.parametrize(
