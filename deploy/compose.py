@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +34,9 @@ PORTS = (
 JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's pages")
 JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger")
 
+_LEFTOVERS = 30.0
+"""Seconds that the engine may take to let go of what was removed."""
+
 _INSTALL = "install Docker with Compose 2.21 or later, or use ./apply.sh local, which needs neither"
 
 
@@ -56,6 +60,16 @@ class Compose:
     def containers(self) -> list[dict[str, Any]]:
         """The project's, in any state, as `docker compose ps` describes them."""
         return [json.loads(line) for line in self.must("ps", "--all", "--format", "json").splitlines()]
+
+    def left(self) -> list[str]:
+        """The containers, networks and volumes that carry the project's label."""
+        label = f"label=com.docker.compose.project={self._project()}"
+        kinds = (("ps", "--all", "{{.Names}}"), ("network", "ls", "{{.Name}}"), ("volume", "ls", "{{.Name}}"))
+        asked = [["docker", *command, "--format", name, "--filter", label] for *command, name in kinds]
+        return [name for command in asked for name in run(command, environment=self._environment).stdout.split()]
+
+    def _project(self) -> str:
+        return str(json.loads(self.must("config", "--format", "json"))["name"])
 
     def published(self, port: Port) -> int | None:
         """The port on this machine that a running container has taken for it."""
@@ -202,6 +216,13 @@ def _down(parsed: argparse.Namespace) -> int:
     say(PLACE, f"removing {count} containers, their network and volumes" if count else "nothing is up")
     # Only what the file names: a container that somebody else put into the project's network stays.
     compose.must("down", "--volumes")
+    deadline = time.monotonic() + _LEFTOVERS
+    # Compose leaves a volume whose container the engine has not quite removed, says so, and calls it done.
+    while left := compose.left():
+        if time.monotonic() > deadline:
+            raise DeployError(f"still there: {', '.join(left)}; see who uses them, then ./apply.sh compose down")
+        time.sleep(0.5)
+        compose.must("down", "--volumes")
     return 0
 
 
