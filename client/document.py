@@ -9,7 +9,7 @@ from client import traceid
 from client.call import Judged, Run
 from client.greetings import count_results
 from client.outcome import Outcome
-from client.verdict import Stop
+from client.path import Stop
 from protos import hop_pb2
 
 

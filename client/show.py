@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from client.blame import not_forwarded
 from client.call import Judged, Run
 from client.greetings import count_results
+from client.path import Stop
 from client.picture import Picture, Span
-from client.verdict import BROKEN, CONNECTED, FAILED, Stop, not_forwarded
+from client.verdict import BROKEN, CONNECTED, FAILED
 from protos import hop_pb2
 
 _PATIENCE = 2.0  # seconds
