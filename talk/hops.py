@@ -37,16 +37,23 @@ def peer_identity(metadata: Sequence[Pair], peer: str) -> str:
 
 def note_headers(record: Hop, received: Sequence[Received]) -> None:
     """Puts each received header into the record, once and in order."""
-    add = record.headers.add
     for key, value, fate in received:
+        header = record.headers.add()
+        header.key = key
+        header.fate = fate
         if fate in _KEY_ONLY:
-            add(key=key, fate=fate)
             continue
         raw = value.encode() if isinstance(value, str) else value
         if len(raw) <= _WHOLE_VALUE:
-            add(key=key, value=raw, fate=fate)
+            header.value = raw
         else:
-            add(key=key, value=raw[:_PREFIX], length=len(raw), sha256=hashlib.sha256(raw).digest(), fate=fate)
+            _excerpt(header, raw)
+
+
+def _excerpt(header: Header, value: bytes) -> None:
+    header.value = value[:_PREFIX]
+    header.length = len(value)
+    header.sha256 = hashlib.sha256(value).digest()
 
 
 def add(record: Hop, later: Sequence[Pair]) -> tuple[Pair, ...]:
