@@ -37,6 +37,12 @@ class Line:
         connection.settimeout(ANSWER)
         self._connection = connection
         self._file = connection.makefile("rb")
+        self.released = False
+
+    def release(self) -> None:
+        """Let a mesh that we started stay up without us."""
+        self.ask("release")
+        self.released = True
 
     def ask(self, command: str) -> Json:
         """The answer. MeshError where the mesh refuses, hangs or is gone."""
@@ -47,7 +53,7 @@ class Line:
     def hear(self) -> Json:
         answer = self._read()
         if answer is None:
-            raise MeshError("the mesh's supervisor ended")
+            raise MeshError("the mesh's supervisor ended: python -m mesh logs mesh has its words")
         if "error" in answer:
             raise MeshError(answer["error"])
         return answer
@@ -103,7 +109,7 @@ def up(options: Options, state: State, say: Say) -> Json | None:
         return None
     with _started(options, state, lock) as line:
         found = _until_ready(line, say)
-        line.ask("release")
+        line.release()
         return found
 
 
@@ -117,7 +123,6 @@ def private(options: Options, state: State, say: Say) -> Iterator[Json]:
         with _started(options, state, lock, ephemeral=True) as line:
             yield _until_ready(line, say)
     finally:
-        _wait_released(state)
         shutil.rmtree(state.directory, ignore_errors=True)
 
 
@@ -134,11 +139,12 @@ def down(state: State, say: Say) -> bool:
     """Take the mesh down, calls in flight first; False: none was up. MeshError where it does not go."""
     if not is_up(state):
         return False
-    with _connect(state) as line:
-        say(line.ask("down")["step"])
-        for step in line.steps():
-            say(step)
-    _wait_released(state)
+    with state.watched() as is_held:
+        with _connect(state) as line:
+            say(line.ask("down")["step"])
+            for step in line.steps():
+                say(step)
+        _until_gone(state, is_held)
     return True
 
 
@@ -187,15 +193,17 @@ def _started(options: Options, state: State, lock: int, *, ephemeral: bool = Fal
     """A supervisor that ends when the block does, unless it was released in it. The lock becomes its own."""
     ours, its = socket.socketpair()
     arguments = {"options": asdict(options), "state": str(state.directory), "ephemeral": ephemeral}
-    try:
-        with Line(ours) as line:
+    with state.watched() as is_held:
+        line = Line(ours)
+        try:
             with its:
                 _spawn(its.fileno(), lock, arguments)
             line.hear()
             yield line
-    except BaseException:
-        _wait_released(state)
-        raise
+        finally:
+            line.close()
+            if not line.released:
+                _until_gone(state, is_held)
 
 
 def _spawn(connection: int, lock: int, arguments: Json) -> None:
@@ -203,9 +211,11 @@ def _spawn(connection: int, lock: int, arguments: Json) -> None:
     root = Path(__file__).parent.parent
     try:
         # It leaves us at once (see its main), so that this waits for a moment only.
-        subprocess.run(command, cwd=root, pass_fds=(connection, lock), start_new_session=True, check=True)
+        started = subprocess.run(command, cwd=root, pass_fds=(connection, lock), start_new_session=True, check=False)
     finally:
         os.close(lock)
+    if started.returncode != 0:
+        raise MeshError("the mesh's supervisor did not start: its words stand above")
 
 
 def _until_ready(line: Line, say: Say) -> Json:
@@ -259,9 +269,9 @@ def _with_answers(found: Json) -> Json:
     return found
 
 
-def _wait_released(state: State) -> None:
+def _until_gone(state: State, is_held: Callable[[], bool]) -> None:
     give_up = time.monotonic() + GOING_DOWN
-    while is_up(state):
+    while is_held():
         if time.monotonic() > give_up:
             raise _hangs(state)
         time.sleep(0.01)

@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,24 @@ class State:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """A way to ask whether a supervisor still holds the directory, even when its name is gone."""
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+
+        def is_held() -> bool:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            return False
+
+        try:
+            yield is_held
+        finally:
+            os.close(descriptor)
 
     def is_stale(self) -> bool:
         """With the lock held: a mesh ended without clearing up."""

@@ -1,0 +1,167 @@
+"""apply.sh and test.sh for the local mesh, as users type them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.mesh.support import ANY_PORTS, STARTING, Mesh, mesh
+from tests.support.processes import ROOT, environment
+from tests.support.waiting import wait_for
+
+EDGES = [["requester", "ingress"], ["ingress", "svc1"], ["svc1", "svc2"], ["svc2", "svc3"]]
+PATTERNS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Runs a script so that everything that came of it can be found."""
+
+    mark: str
+
+    def start(self, *command: str, folder: Path = ROOT) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment({"MARK": self.mark}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        with self.start(*command, folder=folder) as process:
+            output, errors = process.communicate(timeout=STARTING)
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+    def left(self) -> list[str]:
+        """What still runs of it, by command."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("MARK") == self.mark:
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+    def directory(self) -> Path | None:
+        """The private mesh's, once one is on its way."""
+        found = re.search(r"/tmp/grpc-tracing-\w+", " ".join(self.left()))
+        return Path(found.group()) if found else None
+
+
+@pytest.fixture
+def marked() -> Iterator[Marked]:
+    one = Marked(uuid.uuid4().hex)
+    yield one
+    assert one.left() == []
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
+def test_alone_it_brings_up_a_mesh_tests_it_and_takes_it_down(marked: Marked, shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} on this machine")
+    done = marked.run(shell, str(ROOT / "test.sh"), "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["problems"]) == ("connected", [])
+    assert [call["rpc"] for call in found["calls"]] == PATTERNS
+    for call in found["calls"]:
+        assert (call["verdict"], call["traces"], call["spans"], call["edges"]) == ("connected", 1, 7, EDGES)
+
+
+def test_the_same_command_shows_it_falling_apart(marked: Marked) -> None:
+    done = marked.run("./test.sh", "--propagate", "svc2=none", "--rpc", "Talk", "--json")
+    assert done.returncode == 1
+    (call,) = json.loads(done.stdout)["calls"]
+    assert (call["verdict"], call["traces"]) == ("broken", 2)
+    assert any(text.startswith("svc2 received traceparent") for text in call["problems"])
+
+
+def test_without_envoys_the_verdict_is_read_from_the_hop_records(marked: Marked) -> None:
+    done = marked.run("./test.sh", "local", "--no-mesh", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {call["spans"] for call in json.loads(done.stdout)["calls"]} == {None}
+
+
+def test_a_mesh_that_is_up_is_tested_and_left_up(marked: Marked) -> None:
+    with mesh() as one:
+        before = one.pids
+        done = marked.run("./test.sh", "local", "--state", str(one.state), "--rpc", "Talk", "--json")
+        assert (done.returncode, json.loads(done.stdout)["target"]) == (0, one.target), done.stderr
+        assert one.pids == before
+        one.kill("svc3")
+        wait_for(lambda: one.run("status").returncode == 1, "it is dead")
+        broken = marked.run("./test.sh", "local", "--state", str(one.state), "--rpc", "Talk")
+        assert broken.returncode == 1
+        assert "svc2 -> svc3: " in broken.stdout + broken.stderr
+
+
+def test_a_dead_trace_store_fails_no_call_and_the_requester_says_so() -> None:
+    with mesh() as one:
+        one.kill("traces")
+        done = Marked("").run("./test.sh", "local", "--state", str(one.state), "--json")
+        calls = json.loads(done.stdout)["calls"]
+        assert [call["status"] for call in calls] == ["OK"] * 4
+        assert "the trace could not be read" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("arguments", [("--run", "svc3=sleep 600"), ("--repeat", "100000")], ids=["start", "calls"])
+def test_cut_short_it_leaves_nothing(marked: Marked, number: signal.Signals, arguments: tuple[str, str]) -> None:
+    with marked.start("./test.sh", *arguments) as process:
+        directory = wait_for(marked.directory, "a mesh is on its way", timeout=STARTING)
+        assert directory
+        if arguments[0] == "--repeat":
+            wait_for(lambda: any("client call" in one for one in marked.left()), "calls are made", timeout=STARTING)
+        wait_for((directory / "mesh.json").exists, "a mesh is on its way", timeout=STARTING)
+        if number is signal.SIGINT:  # a terminal sends it to all
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        process.communicate(timeout=STARTING)
+    if number is signal.SIGKILL:  # what it called directly is beyond its reach
+        for child in psutil.process_iter():
+            if "client call" in " ".join(child.cmdline()) and child.environ().get("MARK") == marked.mark:
+                child.kill()
+    wait_for(lambda: not marked.left(), "everything ends")
+    wait_for(lambda: not directory.exists(), "its directory goes too")
+    assert process.returncode == {2: 130, 15: 143, 9: -9}[number]
+
+
+def test_apply_brings_it_up_and_down(marked: Marked, state: Path) -> None:
+    up = marked.run("sh", "apply.sh", "local", "up", "--state", str(state), *ANY_PORTS)
+    assert up.returncode == 0, up.stderr
+    facts = Mesh(state).facts
+    assert facts["target"] in up.stdout
+    assert facts["traces"] in up.stdout
+    again = marked.run("./apply.sh", "--state", str(state))
+    assert (again.returncode, again.stdout.splitlines()[0]) == (0, "mesh is up already")
+    down = marked.run("./apply.sh", "down", "--state", str(state))
+    assert (down.returncode, down.stdout) == (0, "mesh is down\n")
+
+
+@pytest.mark.parametrize("script", ["apply.sh", "test.sh"])
+def test_a_place_that_does_not_exist_is_wrong_usage(marked: Marked, script: str) -> None:
+    done = marked.run(f"./{script}", "mars")
+    assert done.returncode == 2
+    assert done.stderr.endswith("one of local, compose, k8s, asm\n")
+
+
+def test_the_scripts_are_a_few_lines_that_shellcheck_passes() -> None:
+    scripts = ["apply.sh", "test.sh", "scripts/venv.sh"]
+    command = [str(ROOT / ".venv/bin/shellcheck"), "--external-sources", "--shell", "sh", *scripts]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert all(len((ROOT / script).read_text().splitlines()) <= 12 for script in scripts[:2])
