@@ -13,10 +13,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from traces import views
-from traces.calls import CallLog
+from traces.calls import Call, CallLog
 from traces.query import parse_duration
 from traces.standing import Standing, standings
-from traces.store import TraceStore
+from traces.store import TraceStore, settled
 from traces.summary import Summary
 
 _RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
@@ -51,8 +51,29 @@ class Range:
         return now_ns - seconds * 10**9 if seconds else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was in the store at a moment; the summaries newest first, as the calls are."""
+
+    now_ns: int
+    summaries: tuple[Summary, ...]
+    calls: tuple[Call, ...]
+
+    def within(self, at: Range) -> list[Summary]:
+        since = at.since(self.now_ns)
+        return [one for one in self.summaries if one.start_ns >= since]
+
+    def standings(self) -> dict[str, Standing]:
+        """Of all traces: a piece may lie before the time range that is shown."""
+        return standings(self.summaries, self.calls, self.now_ns)
+
+
 class Pages:
-    """The pages over one store."""
+    """The pages over one store.
+
+    Views are pure functions of what was seen: they and the templates work in a thread, so that thousands of traces on a
+    page keep no exporter waiting. Envoy's waits half a second.
+    """
 
     def __init__(
         self, store: TraceStore, calls: CallLog, environment: Environment, state: Callable[[], dict[str, object]]
@@ -71,54 +92,56 @@ class Pages:
         ]
 
     async def topology(self, request: Request) -> Response:
-        now, at = time.time_ns(), _range(request)
-        view = views.topology_view(await self._summaries(at, now), await self._standings(now), now)
-        return self._page("topology.html", page="Topology", at=at, view=view)
+        at, seen = _range(request), await self._see()
+
+        def view() -> views.TopologyView:
+            return views.topology_view(seen.within(at), seen.standings(), seen.now_ns)
+
+        return await self._page("topology.html", view, page="Topology", at=at)
 
     async def traces(self, request: Request) -> Response:
-        now, at = time.time_ns(), _range(request)
-        form = Form(request)
-        shown = await self._summaries(at, now)
-        view = views.list_view(shown, await self._standings(now), form.filter, form.page)
-        return self._page("traces.html", page="Traces", at=at, view=view, filters=form)
+        at, seen, form = _range(request), await self._see(), Form(request)
+
+        def view() -> views.ListView:
+            return views.list_view(seen.within(at), seen.standings(), form.filter, form.page)
+
+        return await self._page("traces.html", view, page="Traces", at=at, filters=form)
 
     async def trace(self, request: Request) -> Response:
-        trace_id = request.path_params["trace_id"].lower()
+        trace_id, seen = request.path_params["trace_id"].lower(), await self._see()
         trace = self._store.trace(trace_id)
         if trace is None:
-            return self.problem(404, "This trace is not here", _gone(trace_id))
-        known = {one.trace_id: one for one in self._store.summaries()}
-        standing = (await self._standings(time.time_ns()))[trace_id]
-        return self._page("trace.html", page="Traces", view=views.trace_view(trace, known, standing))
+            return await self.problem(404, "This trace is not here", _gone(trace_id))
+
+        def view() -> views.TraceView:
+            return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.standings()[trace_id])
+
+        return await self._page("trace.html", view, page="Traces")
 
     async def paths(self, request: Request) -> Response:
-        now, at = time.time_ns(), _range(request)
-        call = request.query_params.get("call", "")
-        view = views.paths_view(await self._summaries(at, now), await self._standings(now), call)
-        return self._page("paths.html", page="End to end", at=at, view=view, call=call)
+        at, seen, call = _range(request), await self._see(), request.query_params.get("call", "")
 
-    def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
+        def view() -> views.PathsView:
+            return views.paths_view(seen.within(at), seen.standings(), call)
+
+        return await self._page("paths.html", view, page="End to end", at=at, call=call)
+
+    async def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
         """A page that says what is wrong and what to do next."""
-        return self._page("problem.html", status, page="", title=title, lines=tuple(lines))
+        return await self._page("problem.html", lambda: None, status, page="", title=title, lines=tuple(lines))
 
-    async def _summaries(self, at: Range, now_ns: int) -> list[Summary]:
-        await self._settled()
-        since = at.since(now_ns)
-        return [one for one in self._store.summaries() if one.start_ns >= since]
+    async def _see(self) -> Seen:
+        await settled(self._store)
+        return Seen(time.time_ns(), tuple(self._store.summaries()), tuple(self._calls))
 
-    async def _standings(self, now_ns: int) -> dict[str, Standing]:
-        await self._settled()
-        return standings(self._store.summaries(), self._calls, now_ns)
+    async def _page(self, template: str, view: Callable[[], object], status: int = 200, **values: Any) -> Response:
+        state = self._state()
 
-    async def _settled(self) -> None:
-        more = True
-        while more:
-            more = self._store.settle(32)
-            await asyncio.sleep(0)
+        def write() -> str:
+            made = self._environment.get_template(template)
+            return made.render(links=PageLinks(), state=state, view=view(), **values)
 
-    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
-        text = self._environment.get_template(template).render(links=PageLinks(), state=self._state(), **values)
-        return HTMLResponse(text, status)
+        return HTMLResponse(await asyncio.to_thread(write), status)
 
 
 def _gone(trace_id: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Read in Jaeger's source (jaegerquery/internal/apiv3: query_parser.go, http_gatew
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -145,7 +146,7 @@ class _Api:
         if not re.fullmatch("[0-9a-f]{32}", trace_id):
             return _error(400, "malformed parameter trace_id: a trace id has 32 hex digits")
         chunks = self._store.chunks(trace_id)
-        return JSONResponse({"result": otlp.to_json(chunks)}) if chunks else _error(404, "No traces found")
+        return await _result(chunks)
 
     async def traces(self, request: Request) -> Response:
         try:
@@ -153,7 +154,7 @@ class _Api:
         except BadParameterError as error:
             return _error(400, str(error))
         chunks = [chunk for trace_id in await self._search(query) for chunk in self._store.chunks(trace_id)]
-        return JSONResponse({"result": otlp.to_json(chunks)}) if chunks else _error(404, "No traces found")
+        return await _result(chunks)
 
     async def _search(self, query: Query) -> list[str]:
         found: list[str] = []
@@ -192,6 +193,13 @@ def _may_match(summary: Summary, query: Query) -> bool:
         and summary.start_ns + summary.duration_ns >= query.start_min
         and (not query.service or any(query.service == service for service, _, _ in summary.operations))
     )
+
+
+async def _result(chunks: Sequence[bytes]) -> Response:
+    """In a thread: thousands of spans as JSON take longer than an exporter waits."""
+    if not chunks:
+        return _error(404, "No traces found")
+    return await asyncio.to_thread(lambda: JSONResponse({"result": otlp.to_json(chunks)}))
 
 
 def _error(status: int, message: str) -> Response:

@@ -17,14 +17,12 @@ from traces.live import Changes
 from traces.options import Address, Options
 from traces.receive import Receiver
 from traces.receive_grpc import grpc_server
-from traces.store import TraceStore
+from traces.store import TraceStore, settled
 
 # Connections beyond these are answered with 503: each one costs memory.
 _MAX_CONNECTIONS = 256
 # How long an answer in flight may take once the process is asked to end, in seconds.
 _GRACE = 1
-# Traces summarized without a break: some milliseconds.
-_SETTLED_AT_ONCE = 32
 
 
 class TakenError(Exception):
@@ -123,13 +121,6 @@ async def _serve_grpc(receiver: Receiver, address: Address) -> AsyncIterator[str
         await server.stop(_GRACE)
 
 
-async def _settle(store: TraceStore) -> None:
-    more = True
-    while more:
-        more = store.settle(_SETTLED_AT_ONCE)
-        await asyncio.sleep(0)
-
-
 @asynccontextmanager
 async def _settling(store: TraceStore) -> AsyncIterator[None]:
     """Summarizes what changed, in the background and in small bites."""
@@ -142,7 +133,7 @@ async def _settling(store: TraceStore) -> AsyncIterator[None]:
             changed.clear()
             # The sidecars of one call report one after the other: a summary at each span would be thrown away.
             await asyncio.sleep(0.2)
-            await _settle(store)
+            await settled(store)
 
     task = asyncio.create_task(settle())
     try:

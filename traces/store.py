@@ -1,5 +1,6 @@
 """The bounded memory: traces by id, the oldest dropped first, what was dropped counted."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from traces.trace import Trace, assemble
 # per span the bytes object and the span's share of the summary.
 TRACE_OVERHEAD = 1536
 SPAN_OVERHEAD = 384
+# Traces summarized without a break.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,14 @@ class TraceStore:
         if entry.summary is None:
             entry.summary = summarize(_assemble(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
         return entry.summary
+
+
+async def settled(store: TraceStore) -> None:
+    """Summarizes all that changed, in bites of a few milliseconds."""
+    more = True
+    while more:
+        more = store.settle(_AT_ONCE)
+        await asyncio.sleep(0)
 
 
 def _assemble(chunks: Iterable[bytes]) -> Trace:

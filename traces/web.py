@@ -51,7 +51,7 @@ def application(store: TraceStore, receiver: Receiver, changes: Changes) -> Star
         return await _note(request, calls, receiver, changes)
 
     async def problem(request: Request, error: Exception) -> Response:
-        return _problem(pages, request, error)
+        return await _problem(pages, request, error)
 
     return Starlette(
         routes=[
@@ -81,11 +81,11 @@ async def _note(request: Request, calls: CallLog, receiver: Receiver, changes: C
     return Response(status_code=202)
 
 
-def _problem(pages: Pages, request: Request, error: Exception) -> Response:
+async def _problem(pages: Pages, request: Request, error: Exception) -> Response:
     code = error.status_code if isinstance(error, HTTPException) else 500
     if request.url.path.startswith("/api/"):
         return JSONResponse({"error": {"httpCode": code, "message": "no such call of the API"}}, code)
-    return pages.problem(code, "There is no such page", [f"Nothing is at {request.url.path[:200]}."])
+    return await pages.problem(code, "There is no such page", [f"Nothing is at {request.url.path[:200]}."])
 
 
 def status(store: TraceStore, receiver: Receiver, calls: CallLog) -> dict[str, object]:

@@ -61,17 +61,13 @@ def test_it_listens_on_ipv6_and_on_a_port_for_zipkin() -> None:
         assert store.health()["status"] == "serving"
 
 
-def test_sigterm_ends_it_at_once_with_code_0_while_a_connection_is_open() -> None:
-    with running_store() as store, socket.create_connection(_address(store.http)):
+def test_sigterm_ends_it_at_once_with_code_0_while_a_page_is_open() -> None:
+    with running_store() as store, store.client.stream("GET", f"http://{store.http}/events") as events:
+        assert next(events.iter_lines()) == "retry: 1000"
         begun = time.monotonic()
         store.process.terminate()
         assert store.process.wait(20) == 0
         assert time.monotonic() - begun < 10
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, port = text.rsplit(":", 1)
-    return host, int(port)
 
 
 @pytest.mark.parametrize("bound", ["--max-bytes", "--max-traces"])
