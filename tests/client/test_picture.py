@@ -101,9 +101,17 @@ def test_spans_in_a_circle_hang_nothing() -> None:
     assert told == "the trace has 0 roots (its spans stand in a circle), expected 1"
 
 
-def test_zipkins_shared_ids_stand_below_the_caller() -> None:
-    shared = (span("a", "svc1", kind="client"), span("a", "svc2", start=98), span("c", "svc2", "a", kind="client"))
-    assert Picture(shared, EXPECTED).place(shared[2]) == "svc2"
+@pytest.mark.parametrize("turned", [False, True])
+def test_zipkins_shared_ids_stand_below_the_caller(turned: bool) -> None:
+    shared = [span("a", "svc1", kind="client"), span("a", "svc2", start=98)]
+    below = span("c", "svc3", "a")
+    picture = Picture((*(shared[::-1] if turned else shared), below), EXPECTED)
+    assert picture.edges == [("svc2", "svc3")]
+
+
+def test_what_lies_between_the_services_keeps_its_name() -> None:
+    spans = (span("b", "gateway"), span("d", "svc1", "b"), span("e", "waypoint", "d"), span("f", "svc2", "e"))
+    assert Picture(spans, EXPECTED).edges == [("ingress", "svc1"), ("svc1", "waypoint"), ("waypoint", "svc2")]
 
 
 @pytest.mark.parametrize(
