@@ -37,12 +37,14 @@ def peer_identity(metadata: Sequence[Pair], peer: str) -> str:
 
 def note_headers(record: Hop, received: Sequence[Received]) -> None:
     """Puts each received header into the record, once and in order."""
+    add = record.headers.add
     for key, value, fate in received:
-        header = record.headers.add()
+        header = add()
         header.key = key
-        header.fate = fate
-        if fate in _KEY_ONLY:
-            continue
+        if fate:  # FORWARDED, the most frequent, is the default
+            header.fate = fate
+            if fate in _KEY_ONLY:
+                continue
         raw = value.encode() if isinstance(value, str) else value
         if len(raw) <= _WHOLE_VALUE:
             header.value = raw
