@@ -1,9 +1,11 @@
 """The example hops of the guide, by language: how each is made ready, and how it is run."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,33 +28,36 @@ def sync(_: Path) -> Command:
     return (sys.executable, "-m", "docs.examples.sync_hop")
 
 
-def node(folder: Path) -> Command:
-    """A copy with its packages beside it: tests leave no node_modules in the tree."""
-    program = need("node")
-    copied = shutil.copytree(EXAMPLES / "node", folder / "node", ignore=shutil.ignore_patterns("node_modules"))
-    download((need("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"), copied)
-    return (program, copied / "hop.js", ROOT / "protos" / "landing.proto")
+def node(_: Path) -> Command:
+    program, source = need("node"), EXAMPLES / "node"
+    lock = source / "package-lock.json"
+
+    def install(folder: Path) -> None:
+        for file in (lock, source / "package.json"):
+            shutil.copy(file, folder)
+        download((need("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"), folder)
+
+    installed = kept("node", lock, install)
+    shutil.copy(source / "hop.js", installed)  # Node looks for packages beside the program
+    return (program, installed / "hop.js", ROOT / "protos" / "landing.proto")
 
 
 def go(folder: Path) -> Command:
     program, made = need("go"), folder / "hop"
     download((program, "mod", "download"), EXAMPLES / "go")
-    ended = run((program, "build", "-o", made, "."), EXAMPLES / "go")
-    assert ended.returncode == 0, ended.stderr
+    build((program, "build", "-o", made, "."), EXAMPLES / "go")
     return (made,)
 
 
 def java(folder: Path) -> Command:
-    """Maven puts the libraries into a folder; javac makes the rest."""
-    program, maven = need("java"), need("mvn")
-    libraries, classes = folder / "libraries", folder / "classes"
-    copy = "dependency:copy-dependencies"
-    download((maven, "-q", "-B", copy, f"-DoutputDirectory={libraries}"), EXAMPLES / "java")
-    ended = run(
-        (need("javac"), "-Werror", "-Xlint:all", "-cp", f"{libraries}/*", "-d", classes, "Hop.java"), EXAMPLES / "java"
-    )
-    assert ended.returncode == 0, ended.stderr
-    return (program, "-cp", f"{classes}:{libraries}/*", "Hop")
+    program, maven, source = need("java"), need("mvn"), EXAMPLES / "java"
+
+    def install(libraries: Path) -> None:
+        download((maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"), source)
+
+    libraries = f"{kept('java', source / 'pom.xml', install)}/*"
+    build((need("javac"), "-Xlint:all", "-Werror", "-cp", libraries, "-d", folder, "Hop.java"), source)
+    return (program, "-cp", f"{folder}:{libraries}", "Hop")
 
 
 KINDS: dict[str, Callable[[Path], Command]] = {"aio": aio, "sync": sync, "node": node, "go": go, "java": java}
@@ -66,11 +71,27 @@ def need(program: str) -> str:
     return found
 
 
+def kept(kind: str, lock: Path, install: Callable[[Path], None]) -> Path:
+    """The folder with what `install` downloads, kept for the next run until the lock file changes."""
+    folder = ROOT / ".cache" / f"{kind}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+            install(Path(unfinished))
+            shutil.copytree(unfinished, folder, dirs_exist_ok=True)
+    return folder
+
+
 def download(command: Command, folder: Path) -> None:
     """Skips where the language's package registry cannot be reached."""
     ended = run(command, folder)
     if ended.returncode:
         pytest.skip(f"{command[0]} cannot get the libraries: {(ended.stderr or ended.stdout).strip()[-300:]}")
+
+
+def build(command: Command, folder: Path) -> None:
+    ended = run(command, folder)
+    assert ended.returncode == 0, ended.stderr
 
 
 def run(command: Command, folder: Path) -> subprocess.CompletedProcess[str]:

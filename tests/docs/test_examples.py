@@ -1,4 +1,4 @@
-"""The guide's hops, two of a kind in front of a last hop of the test's own, in all four patterns."""
+"""The guide's hops, two of a kind in front of a last hop of the test's own: what each must carry, in each pattern."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.docs.conftest import Example
 from tests.docs.hops import hop
-from tests.docs.kinds import KINDS
+from tests.docs.kinds import GETTING
 from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata, Stub, connect
@@ -48,29 +49,27 @@ SENT: Metadata = [
 ]
 NOT_SENT_ON: Metadata = [("authorization", "Bearer secret"), ("cookie", "session=secret"), ("x-private", "secret")]
 
-FOLDS = {"node"}
-"""Node's HTTP/2 joins the text values of one key with a comma before gRPC sees them."""
+pytestmark = pytest.mark.timeout(2 * GETTING)
 
 
 @dataclass(frozen=True)
 class TwoHops:
-    kind: str
+    example: Example
     leaf: Leaf
     target: str
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def _two_hops(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHops]:
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    command = KINDS[request.param](folder)
+@pytest.fixture(scope="module")
+def _two_hops(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHops]:
+    folder: Path = tmp_path_factory.mktemp("hops")
     sockets = {name: f"unix:{folder}/{name}" for name in ("1", "2", "leaf")}
     leaf = Leaf()
     with (
         serve(sockets["leaf"], leaf),
-        hop(command, sockets["2"], sockets["leaf"], folder / "2.log"),
-        hop(command, sockets["1"], sockets["2"], folder / "1.log"),
+        hop(example.command, sockets["2"], sockets["leaf"], folder / "2.log"),
+        hop(example.command, sockets["1"], sockets["2"], folder / "1.log"),
     ):
-        yield TwoHops(request.param, leaf, sockets["1"])
+        yield TwoHops(example, leaf, sockets["1"])
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ def by_key(metadata: Metadata, *, folded: bool) -> dict[str, list[str | bytes]]:
 def test_every_header_of_every_family_arrives_with_its_duplicates(hops: TwoHops, stub: Stub, pattern: Pattern) -> None:
     ended = pattern.call(stub, metadata=SENT + NOT_SENT_ON, timeout=20)
     assert ended.code() == grpc.StatusCode.OK, ended.details()
-    arrived, expected = by_key(hops.leaf.metadata, folded=False), by_key(SENT, folded=hops.kind in FOLDS)
+    arrived, expected = by_key(hops.leaf.metadata, folded=False), by_key(SENT, folded=hops.example.joins_duplicates)
     assert {key: arrived.get(key) for key in expected} == expected
     assert not {key for key, _ in NOT_SENT_ON} & arrived.keys()
 

@@ -15,6 +15,7 @@ import io.grpc.Contexts;
 import io.grpc.ForwardingServerCall.SimpleForwardingServerCall;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
@@ -183,11 +184,15 @@ final class Hop {
     return NettyServerBuilder.forPort(Integer.parseInt(address.substring(address.lastIndexOf(':') + 1)));
   }
 
+  private static ManagedChannelBuilder<?> channelTo(String target) {
+    ManagedChannelBuilder<?> builder = Grpc.newChannelBuilder(target, InsecureChannelCredentials.create());
+    // The authority would be the socket's path, which Envoy refuses.
+    return target.startsWith("unix:") ? builder.overrideAuthority("localhost") : builder;
+  }
+
   public static void main(String[] arguments) throws IOException, InterruptedException {
     PassTrailersBack trailers = new PassTrailersBack();
-    Channel next = Grpc.newChannelBuilder(System.getenv("TALK_NEXT_HOP"), InsecureChannelCredentials.create())
-        .intercept(new Inject(), trailers)
-        .build();
+    Channel next = channelTo(System.getenv("TALK_NEXT_HOP")).intercept(new Inject(), trailers).build();
     Server server = listenOn(System.getenv("TALK_LISTEN"))
         .addService(service(next))
         .intercept(new Extract())
