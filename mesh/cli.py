@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +32,9 @@ def main(arguments: list[str]) -> int:
     except MeshError as error:
         say(str(error))
         return 1
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         say("interrupted")
         return 130
@@ -41,7 +45,7 @@ def say(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    print(text)  # noqa: T201
+    print(text, flush=True)  # noqa: T201
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -181,7 +181,8 @@ def route(
         action["host_rewrite_literal"] = authority
     if retry:
         action["retry_policy"] = retry
-    match: Json = {"prefix": "/"}
+    # Visible ASCII: a path that is no UTF-8 ends the accept loop of a grpc.aio server (grpcio 1.84 and 1.85).
+    match: Json = {"safe_regex": {"regex": "/[!-~]*"}}
     if headers:
         match["headers"] = headers
     return {"match": match, "route": action}

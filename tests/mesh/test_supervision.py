@@ -122,6 +122,16 @@ def test_logs_prints_the_log_of_a_process(patient: Mesh) -> None:
     assert "no log of svc9: there are ingress, mesh, svc1" in unknown.stderr
 
 
+def test_a_reader_that_has_read_enough_is_no_error(patient: Mesh) -> None:
+    command = [sys.executable, "-m", "mesh", "status", "--state", str(patient.state)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout
+        assert asking.stderr
+        asking.stdout.close()
+        said = asking.stderr.read()
+    assert (asking.returncode, said) == (128 + signal.SIGPIPE, "")
+
+
 def test_status_as_json_is_one_object_with_all_there_is_to_know(patient: Mesh) -> None:
     found = patient.status()
     assert {"pid", "directory", "options", "target", "traces", "inbound", "processes"} <= set(found)
