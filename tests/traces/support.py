@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import httpx
@@ -17,18 +17,7 @@ import psutil
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-T = TypeVar("T")
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-
-
-def wait_for(what: str, read: Callable[[], T | None], seconds: float = 20) -> T:
-    """Polls until `read` gives something true; fails naming what was waited for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := read():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {seconds} s in vain for {what}")
 
 
 @dataclass(frozen=True)

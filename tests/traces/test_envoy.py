@@ -6,8 +6,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from tests.support.waiting import wait_for
 from tests.traces.envoy import ingress_to_health_service
-from tests.traces.support import attributes_of, running_store, wait_for
+from tests.traces.support import attributes_of, running_store
 
 
 @pytest.mark.parametrize("tracer", ["otlp", "zipkin"])
@@ -16,7 +17,7 @@ def test_a_call_through_ingress_and_sidecar_is_one_trace(tracer: str, tmp_path: 
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
         with pytest.raises(grpc.RpcError):
             check(health_pb2.HealthCheckRequest(service="nobody").SerializeToString(), timeout=10)
-        wait_for("both spans", lambda: store.health()["spans"] == 2)
+        wait_for(lambda: store.health()["spans"] == 2, "both spans are there")
         (trace_id,) = store.trace_ids()
         spans = store.spans(trace_id)
         (root,) = [span for span in spans if "parentSpanId" not in span]

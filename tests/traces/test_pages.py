@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tests.support.waiting import wait_for
 from tests.traces.calls import new_id, talk_parts
 from tests.traces.pages import RPCS, Filled, broken_call, fill, note
-from tests.traces.support import Part, Store, export_request, running_store, wait_for
+from tests.traces.support import Part, Store, export_request, running_store
 
 PAGES = ("/", "/traces", "/paths")
 MIB = 1024**2
@@ -28,7 +29,7 @@ def store() -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def filled(store: Store) -> Filled:
     made = fill(store)
-    wait_for("the pieces to count as broken", lambda: "2 broken ones" in store.get("/traces").text)
+    wait_for(lambda: "2 broken ones" in store.get("/traces").text, "the pieces count as broken")
     return made
 
 
@@ -160,7 +161,7 @@ def test_without_a_note_the_request_id_joins_the_pieces() -> None:
     with running_store() as store:
         store.export(export_request(new_id(16), talk_parts()))
         upper, lower = broken_call(store, shared_request_id=True, noted=False)
-        wait_for("it to count as broken", lambda: "This trace is broken" in store.get(f"/trace/{upper}").text)
+        wait_for(lambda: "This trace is broken" in store.get(f"/trace/{upper}").text, "it counts as broken")
         assert f"/trace/{lower}" in read(store, f"/trace/{upper}").targets()
         assert f"/trace/{upper}" in read(store, f"/trace/{lower}").targets()
 

@@ -1,12 +1,15 @@
 """The assembly of a trace, on spans written down as tables."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traces.spans import Kind, Span, fold
+from traces import otlp, zipkin
+from traces.spans import Kind, Span, fold, read_chunk
 from traces.summary import Top, summarize
-from traces.trace import Trace, assemble, edges
+from traces.trace import Trace, assemble, edges, node
 
 C, S, I = Kind.CLIENT, Kind.SERVER, Kind.INTERNAL  # noqa: E741 - the table below is read by columns
 
@@ -139,6 +142,14 @@ def test_a_canary_is_a_place_of_its_own() -> None:
     assert [edge.callee for edge in edges(assemble([*CHAIN[:6], canary]))][-1] == "svc3 canary"
     stable = span("g", "f", "svc3", S, 35, 30, version="v1")
     assert [edge.callee for edge in edges(assemble([*CHAIN[:6], stable]))][-1] == "svc3"
+
+
+def test_a_version_that_only_a_zipkin_tag_tells_counts_too() -> None:
+    """Envoy's Zipkin tracer has no resource attributes: the mesh gives them as tags."""
+    tags = {"service.version": "canary"}
+    told = {"traceId": "a1", "id": "b2", "localEndpoint": {"serviceName": "svc3"}, "tags": tags}
+    ((chunk,), _) = otlp.split(zipkin.parse(json.dumps([told]).encode()))
+    assert [node(one) for one in read_chunk(chunk.data)] == ["svc3 canary"]
 
 
 @pytest.mark.parametrize(
