@@ -65,7 +65,7 @@ def hold(options: LoadOptions, show: Show) -> LoadResult:
     meter = _Meter("load", options.duration, show)
     with Fleet(options) as fleet:
         fleet.grow(options.processes or 1)
-        _warm_up(fleet, options, show)
+        warm_up(fleet, options, show)
         try:
             shares = fleet.run(options.duration, meter.tick)
         except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def hold(options: LoadOptions, show: Show) -> LoadResult:
     return LoadResult(options, meter.tally, max(meter.passed, options.duration), shares)
 
 
-def _warm_up(fleet: Fleet, options: LoadOptions, show: Show) -> None:
+def warm_up(fleet: Fleet, options: LoadOptions, show: Show) -> None:
     """Runs the load unmeasured, and again with more processes while one of them is nearly a whole core's work."""
     most = min(os.cpu_count() or 1, options.concurrency)
     while options.warmup:

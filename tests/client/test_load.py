@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 
 from client import usage
+from client.load.fleet import Fleet
 from client.load.result import Latency, LoadResult, document, latency
+from client.load.run import warm_up
 from client.load.tally import Tally, parts_of
 from client.options import LoadOptions, Target
 from client.rpc import RPCS
@@ -124,3 +126,43 @@ def test_the_document_holds_rates_errors_and_percentiles() -> None:
     assert found["rpcs"]["TalkBidirectional"]["errors"] == {"UNAVAILABLE": 1}
     assert sum(part["share"] for part in found["parts"]) == pytest.approx(1)
     assert [part["part"] for part in found["parts"]][:2] == ["requester > svc1", "svc1"]
+
+
+class BusyFleet(Fleet):
+    """A fleet whose workers share so much work, in cores."""
+
+    def __init__(self, work: float) -> None:
+        self.sizes: list[int] = []
+        self._work = work
+        self._size = 1
+
+    def __len__(self) -> int:
+        return self._size
+
+    def grow(self, workers: int) -> None:
+        self._size = workers
+
+    def run(self, seconds: float, on_tick: object) -> tuple[float, ...]:  # noqa: ARG002 - a fleet's signature
+        self.sizes.append(self._size)
+        return (min(1.0, self._work / self._size),) * self._size
+
+
+@pytest.mark.parametrize(
+    ("work", "asked", "cores", "sizes"),
+    [
+        (0.5, None, 8, [1]),
+        (0.9, None, 8, [1, 2]),
+        (2.5, None, 8, [1, 2, 4]),
+        (99.0, None, 6, [1, 2, 4, 6]),
+        (99.0, None, 1, [1]),
+        (99.0, 1, 8, [1]),
+    ],
+)
+def test_the_warm_up_starts_as_many_processes_as_are_needed(
+    monkeypatch: pytest.MonkeyPatch, work: float, asked: int | None, cores: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    fleet = BusyFleet(work)
+    options = LoadOptions(target=Target(address="127.0.0.1:1"), mix=RPCS, processes=asked, concurrency=64)
+    warm_up(fleet, options, lambda _: None)
+    assert fleet.sizes == sizes

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 
 from tests.client.evidence import answer
@@ -17,6 +19,7 @@ from tests.client.run import Finished, client
 from tests.client.terminal import client_on_terminal
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import ROOT, Chain, chain, environment
+from tests.support.waiting import wait_for
 
 RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
 PARTS = ["requester > svc1", "svc1", "svc1 > svc2", "svc2", "svc2 > svc3", "svc3"]
@@ -159,21 +162,51 @@ def test_wrong_usage_is_exit_code_2_and_one_line(arguments: list[str], fix: str)
     assert fix in ended.err
 
 
-def test_ctrl_c_ends_it_with_what_it_has(whole: Chain) -> None:
-    command = [sys.executable, "-m", "client", "load", "--target", whole.target, "--warmup", "0", "--rate", "20"]
+@contextmanager
+def running_load(target: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A load of a minute that has shown its first line of progress."""
+    command = [sys.executable, "-m", "client", "load", "--target", target, "--warmup", "0", "--rate", "20"]
     with subprocess.Popen(
         [*command, "--duration", "60s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment({})
     ) as process:
         try:
             assert process.stderr
-            process.stderr.readline()  # the first line of progress: it runs
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            process.stderr.readline()
+            yield process
         finally:
             process.kill()
+
+
+def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_ctrl_c_ends_it_with_what_it_has(whole: Chain) -> None:
+    with running_load(whole.target) as process:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert b"(interrupted)" in out
     assert b"Traceback" not in err
+
+
+def test_a_worker_that_is_killed_is_told(whole: Chain) -> None:
+    with running_load(whole.target) as process:
+        (worker,) = workers(process)
+        worker.kill()
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert err.splitlines()[-1] == b"client: a worker process of the load ended on its own: was it killed?"
+    assert b"Traceback" not in err
+
+
+def test_no_worker_outlives_a_killed_requester(whole: Chain) -> None:
+    with running_load(whole.target) as process:
+        left = workers(process)
+        process.kill()
+    assert left
+    wait_for(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in left), "the worker ends")
 
 
 def test_a_terminal_sees_it_live_and_then_the_figures(whole: Chain) -> None:
