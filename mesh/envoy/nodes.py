@@ -15,6 +15,7 @@ from mesh.envoy.parts import (
     listener,
     manager,
     percentage,
+    refusal,
     route,
     server_tls,
     typed,
@@ -29,7 +30,7 @@ def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     filters = manager(
         node,
         "ingress",
-        [route(service, retry=_retries())],
+        [route(service, retry=_retries(len(upstream)))],
         [],
         early_header_mutation_extensions=[_drop_malformed_traceparent()],
         request_headers_timeout="10s",  # a caller that never finishes its headers
@@ -98,6 +99,24 @@ def _outbound(node: Node, where: Address, following: str, *, lane: bool) -> Json
     return listener("outbound", where, "OUTBOUND", manager(node, "outbound", routes, []))
 
 
+def _of_a_grpc_call() -> list[Json]:
+    """What every gRPC call's headers match.
+
+    The calls of all callers share a connection to the service, and gRPC's core (1.85) answers a malformed
+    grpc-timeout with an error that strikes other calls there.
+    """
+    return [
+        {"name": ":method", "string_match": {"exact": "POST"}},
+        {"name": "te", "string_match": {"exact": "trailers"}},
+        {"name": "content-type", "string_match": {"prefix": "application/grpc"}},
+        {
+            "name": "grpc-timeout",
+            "string_match": {"safe_regex": {"regex": "([0-9]{1,8}[HMSmun])?"}},
+            "treat_missing_header_as_empty": True,
+        },
+    ]
+
+
 def _on_the_lane() -> Json:
     return {"name": topology.CANARY.header, "string_match": {"exact": topology.CANARY.value}}
 
@@ -125,10 +144,11 @@ def _fault(fault: Fault) -> Json:
     return {"name": "envoy.filters.http.fault", "typed_config": settings}
 
 
-def _retries() -> Json:
+def _retries(replicas: int) -> Json:
+    """More where there are more ways to try: each sidecar on the way learns by one failed call who is dead."""
     return {
         "retry_on": "connect-failure,refused-stream,unavailable,reset",
-        "num_retries": 2,
+        "num_retries": 2 * replicas,
         "retry_host_predicate": [_other_host()],
         "host_selection_retry_max_attempts": 3,
     }

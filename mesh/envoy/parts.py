@@ -188,6 +188,11 @@ def route(
     return {"match": match, "route": action}
 
 
+def refusal(status: int, text: str) -> Json:
+    """The route of what no other route takes; gRPC callers get the status that belongs to HTTP's."""
+    return {"match": {"prefix": "/"}, "direct_response": {"status": status, "body": {"inline_string": text}}}
+
+
 def cluster(name: str, addresses: tuple[Address, ...], tls: Json | None = None, *, http2: bool = True) -> Json:
     """Where a route leads; more than one address: round robin, and one that fails rests for a second."""
     result: Json = {
