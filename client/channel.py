@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 import grpc
@@ -77,5 +78,5 @@ async def _reason(channel: grpc.aio.Channel) -> str:
     try:
         await check(b"", timeout=1)
     except grpc.aio.AioRpcError as error:
-        return (error.details() or error.code().name).rpartition("remote host: ")[2]
+        return re.split(r"remote host: | error: ", error.details() or error.code().name)[-1]
     return "it answers only now, try again"
