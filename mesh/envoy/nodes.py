@@ -30,12 +30,18 @@ def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     filters = manager(
         node,
         "ingress",
-        [route(service, retry=_retries(len(upstream)))],
+        [
+            route(service, headers=_of_a_grpc_call(), retry=_retries(len(upstream))),
+            refusal(400, "not a gRPC call"),
+        ],
         [],
         early_header_mutation_extensions=[_drop_malformed_traceparent()],
         request_headers_timeout="10s",  # a caller that never finishes its headers
+        delayed_close_timeout="0.1s",  # a connection that was cut counts, and holds what it sent, for so long
     )
-    return bootstrap(node, [listener("ingress", listen, "OUTBOUND", filters)], [_hop(node, service, service, upstream)])
+    way_in = listener("ingress", listen, "OUTBOUND", filters)
+    way_in["per_connection_buffer_limit_bytes"] = 64 * 1024  # for each of a thousand hostile connections
+    return bootstrap(node, [way_in], [_hop(node, service, service, upstream)])
 
 
 def sidecar(
