@@ -70,13 +70,15 @@ def open_log(identity: Identity, log_format: LogFormat) -> Iterator[CallLog]:
 
 
 class _LibraryHandler(logging.Handler):
-    """What libraries log becomes a line like all others, a traceback included."""
+    """What libraries log becomes a line like all others, a traceback included where the fault may be ours."""
 
     def __init__(self, log: CallLog) -> None:
         super().__init__(logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = record.exc_text = None  # a caller's header that is no UTF-8 says nothing of our code
         self._log.event("message", level=record.levelname, logger=record.name, text=self.format(record))
 
 
