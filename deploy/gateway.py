@@ -1,0 +1,94 @@
+"""The way into the mesh: the ingress gateway's Service, its address, and a forwarded port where there is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from deploy.kubectl import Kubectl, Object
+from deploy.steps import DeployError
+from mesh import topology
+
+PORT = topology.INGRESS_PORT
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Found by the label of its pods, which is what an Istio Gateway selects them by.
+
+    is_ours: the Gateway API's, in our namespace; else the mesh's own, shared with others.
+    """
+
+    namespace: str
+    label: tuple[str, str]
+    is_ours: bool
+    asm: bool = False
+
+    @classmethod
+    def of_the_mesh(cls, namespace: str, *, asm: bool = False) -> "Gateway":
+        return cls(namespace, ("istio", "ingressgateway"), is_ours=False, asm=asm)
+
+    @classmethod
+    def of_the_gateway_api(cls) -> "Gateway":
+        return cls(topology.NAMESPACE, ("gateway.networking.k8s.io/gateway-name", "grpc-tracing"), is_ours=True)
+
+    def service(self, kubectl: Kubectl) -> Object | None:
+        found = kubectl.find("services", namespace=self.namespace)
+        return next((one for one in found if self.label in one["spec"].get("selector", {}).items()), None)
+
+    def missing(self) -> str:
+        fix = "create one in the ASM console" if self.asm else "install Istio's gateway"
+        return (
+            f"no ingress gateway: no Service in {self.namespace} selects pods with the label {'='.join(self.label)};"
+            f" {fix}, or name its namespace with --ingress-namespace"
+        )
+
+    def closed(self, service: Object) -> str:
+        """What to say where its Service does not open our port."""
+        name = service["metadata"]["name"]
+        fix = _ASM_FIX if self.asm else f"  {_patch(name, self.namespace)}"
+        return (
+            f"the ingress gateway's Service {name} does not open port {PORT}, so test.sh forwards one;"
+            f" to open it for good:\n{fix}"
+        )
+
+    def opens_our_port(self, service: Object) -> bool:
+        return any(port["port"] == PORT for port in service["spec"]["ports"])
+
+    def address(self, service: Object) -> str | None:
+        """HOST:PORT from outside, by IP address or host name; None where there is no way but a forwarded port."""
+        balanced = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+        hosts = [host for one in balanced if (host := one.get("ip") or one.get("hostname"))]
+        if not self.opens_our_port(service) or not hosts:
+            return None
+        return f"[{hosts[0]}]:{PORT}" if ":" in hosts[0] else f"{hosts[0]}:{PORT}"
+
+    def deployment(self, kubectl: Kubectl) -> str:
+        """As kubectl port-forward takes it."""
+        for found in kubectl.find("deployments", namespace=self.namespace):
+            if self.label in found["spec"]["template"]["metadata"].get("labels", {}).items():
+                return f"deployment/{found['metadata']['name']}"
+        raise DeployError(f"no Deployment in {self.namespace} runs pods with the label {'='.join(self.label)}")
+
+    @contextmanager
+    def reached(self, kubectl: Kubectl) -> Iterator[str]:
+        """HOST:PORT to call for as long as the block runs."""
+        service = self.service(kubectl)
+        if service is None:
+            raise DeployError(self.missing())
+        address = self.address(service)
+        if address:
+            yield address
+            return
+        with kubectl.forwarding(self.deployment(kubectl), self.namespace, PORT) as ports:
+            yield f"127.0.0.1:{ports[PORT]}"
+
+
+_ASM_FIX = f"""\
+  kubectl edit istiogateways -n istio-system   (at the ASM instance), and under spec.ports:
+  - {{name: grpc-tracing, port: {PORT}, targetPort: {PORT}, protocol: TCP}}"""
+
+
+def _patch(name: str, namespace: str) -> str:
+    port = f'{{"name": "grpc-tracing", "port": {PORT}, "targetPort": {PORT}, "appProtocol": "grpc"}}'
+    add = f'[{{"op": "add", "path": "/spec/ports/-", "value": {port}}}]'
+    return f"kubectl patch service {name} -n {namespace} --type json -p '{add}'"

@@ -1,0 +1,128 @@
+"""kubectl, bound to one API server."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+from deploy.steps import DeployError, Done, last_line, run
+
+Object = dict[str, Any]
+
+_ANSWERS_WITHIN = "--request-timeout=15s"
+_FORWARDS_WITHIN = 20.0
+"""Seconds until a forwarded port has to be open."""
+
+
+class Access(NamedTuple):
+    """What somebody wants to do to a kind of object in a namespace."""
+
+    verb: str
+    resource: str
+    group: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """name: what messages call the server; kubeconfig: as in the variable KUBECONFIG, empty for the user's own."""
+
+    name: str
+    kubeconfig: str = ""
+    context: str = ""
+    _environment: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        chosen = {"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {}
+        object.__setattr__(self, "_environment", os.environ | chosen)
+
+    def same_server(self, other: "Kubectl") -> bool:
+        return (self.kubeconfig, self.context) == (other.kubeconfig, other.context)
+
+    def __call__(self, *arguments: str, given: str | None = None) -> Done:
+        return run(self.command(*arguments), given=given, environment=self._environment)
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["kubectl", *(["--context", self.context] if self.context else []), *arguments]
+
+    def must(self, *arguments: str, given: str | None = None) -> str:
+        """What it says; DeployError with its own words where it fails."""
+        done = self(*arguments, given=given)
+        if done.returncode != 0:
+            raise DeployError(f"kubectl {' '.join(arguments[:2])} failed at {self.name}: {done.stderr.strip()}")
+        return done.stdout
+
+    def find(self, *what: str, namespace: str = "") -> list[Object]:
+        """Objects, none where there are none. DeployError where the server does not say (`Forbidden`, for example)."""
+        where = ["--namespace", namespace] if namespace else []
+        text = self.must("get", *what, *where, "--output", "json", "--ignore-not-found", _ANSWERS_WITHIN)
+        found = json.loads(text) if text.strip() else {"items": []}
+        return list(found["items"]) if "items" in found else [found]
+
+    def server_version(self) -> str | None:
+        """None where nobody answers."""
+        done = self("version", "--output", "json", _ANSWERS_WITHIN)
+        versions = json.loads(done.stdout) if done.stdout.strip() else {}
+        return versions["serverVersion"]["gitVersion"] if "serverVersion" in versions else None
+
+    def context_name(self) -> str:
+        """Which of the user's clusters this is; empty where kubectl does not say."""
+        return self.context or self("config", "current-context").stdout.strip()
+
+    def why_silent(self) -> str:
+        return last_line(self("version", "--output", "json", _ANSWERS_WITHIN))
+
+    def api_versions(self) -> set[str]:
+        return set(self.must("api-versions", _ANSWERS_WITHIN).split())
+
+    def may(self, asked: Iterable[Access]) -> list[bool]:
+        """Whether the user may, in the order asked; one call for all, and nothing is stored by it."""
+        reviews = yaml.safe_dump_all(_review(*one) for one in asked)
+        verdicts = ("--output", 'jsonpath={.status.allowed}{"\\n"}')
+        return [line == "true" for line in self.must("create", *verdicts, "--filename", "-", given=reviews).split()]
+
+    @contextmanager
+    def forwarding(self, target: str, namespace: str, *ports: int) -> Iterator[dict[int, int]]:
+        """Ports of 127.0.0.1 that lead to the target's for as long as the block runs, by the target's."""
+        command = self.command("port-forward", "--namespace", namespace, target, *(f":{port}" for port in ports))
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self._environment
+        )
+        try:
+            yield _forwarded(process, target, len(ports))
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _review(verb: str, resource: str, group: str, namespace: str) -> Object:
+    attributes = {"verb": verb, "resource": resource, "group": group, "namespace": namespace}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+
+
+def _forwarded(process: subprocess.Popen[str], target: str, count: int) -> dict[int, int]:
+    """Reads what kubectl says of each port. A watchdog ends a kubectl that says nothing, which ends the reading."""
+    watchdog = threading.Timer(_FORWARDS_WITHIN, process.kill)
+    watchdog.start()
+    ports: dict[int, int] = {}
+    try:
+        for line in process.stdout or ():
+            if match := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)", line):
+                ports[int(match[2])] = int(match[1])
+            if len(ports) == count:
+                return ports
+    finally:
+        watchdog.cancel()
+    _, errors = process.communicate()
+    raise DeployError(f"cannot forward a port to {target}: {errors.strip() or 'kubectl said nothing'}")

@@ -1,0 +1,67 @@
+"""Waiting until the pods are as they should be, and what to show where they are not."""
+
+from deploy.kubectl import Kubectl, Object
+from deploy.manifests import OURS
+from deploy.steps import DeployError, last_line, say
+from mesh import topology
+
+NAMESPACE = topology.NAMESPACE
+
+
+def wait(place: str, server: Kubectl, deployments: list[Object], timeout: int) -> None:
+    """DeployError with a pod's last events and log lines where they do not get ready; timeout: seconds for each."""
+    say(place, f"waiting until the pods of {len(deployments)} Deployments are ready, {timeout} s at most")
+    for deployment in deployments:
+        name = deployment["metadata"]["name"]
+        done = server("rollout", "status", f"deployment/{name}", "--namespace", NAMESPACE, f"--timeout={timeout}s")
+        if done.returncode != 0:
+            raise DeployError(f"{name} is not ready ({last_line(done)})\n{_why_not_ready(server, deployment)}")
+
+
+def _why_not_ready(server: Kubectl, deployment: Object) -> str:
+    """The last events and log lines of a pod that is not ready."""
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    pods = server.find("pods", "--selector", selector, namespace=NAMESPACE)
+    unready = [pod for pod in pods if not _is_ready(pod)]
+    if not unready:
+        return f"  no pod was made: kubectl describe replicaset -n {NAMESPACE} -l {selector}"
+    name = unready[0]["metadata"]["name"]
+    lines = [f"pod {name}:", *_events(server, name), *_log(server, name)]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _events(server: Kubectl, pod: str) -> list[str]:
+    found = server.find("events", "--field-selector", f"involvedObject.name={pod}", namespace=NAMESPACE)
+    found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    return [f"event {event['reason']}: {event['message']}" for event in found[-5:]]
+
+
+def _log(server: Kubectl, pod: str) -> list[str]:
+    done = server("logs", pod, "--namespace", NAMESPACE, "--all-containers", "--prefix", "--tail", "5")
+    return [f"log {line}" for line in done.stdout.splitlines()]
+
+
+def check_sidecars(server: Kubectl) -> None:
+    """The proof that injection was on when the pods were made."""
+    bare = [
+        pod["metadata"]["name"]
+        for pod in server.find("pods", "--selector", OURS, namespace=NAMESPACE)
+        if pod["metadata"]["labels"].get("sidecar.istio.io/inject") != "false" and not _has_sidecar(pod)
+    ]
+    if bare:
+        raise DeployError(
+            f"{bare[0]} has no sidecar: see that the mesh injects into {NAMESPACE},"
+            f" then kubectl rollout restart deployment -n {NAMESPACE}"
+        )
+
+
+def _has_sidecar(pod: Object) -> bool:
+    # A native sidecar is an init container that goes on running.
+    containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+    return any(container["name"] == "istio-proxy" for container in containers)
