@@ -10,14 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 
 from bench.chains import machine
-from mesh.envoy import admin
 from tests.mesh.support import ANY_PORTS, Mesh, run, state_directory
 from tests.soak.growth import Growth, Watch
+from tests.soak.in_flight import in_flight
 from tests.support.processes import ROOT, environment
-from tests.support.stub import connect
 from tests.support.waiting import wait_for
 
 SECONDS = float(os.environ.get("TALK_TEST_SECONDS", "1800"))
@@ -60,7 +58,7 @@ def test_a_load_held_for_long_fails_no_call_and_makes_nothing_grow(running: Mesh
     assert (load["errors"], load["unstarted"]) == ({}, 0)
     assert load["calls"] > 0.9 * SHARE * capacity * SECONDS
     assert {name: one.complaints for name, one in growth.items() if one.complaints} == {}
-    wait_for(lambda: _in_flight(running) == 0, "nothing is left of any call", timeout=30)
+    wait_for(lambda: in_flight(running) == 0, "nothing is left of any call", timeout=30)
     assert _tracebacks(running.state / "logs") == []
 
 
@@ -108,29 +106,6 @@ def _span(trace: int, span: int) -> dict[str, Any]:
         "attributes": [{"key": f"attribute.{number}", "value": {"stringValue": "v" * 20}} for number in range(16)],
     }
     return found | ({"parentSpanId": f"{span:016x}"} if span else {})
-
-
-def _in_flight(running: Mesh) -> int:
-    """Calls that any service or Envoy still has open."""
-    count = 0
-    for part in running.facts["processes"]:
-        kind, target = part["probe"]["kind"], part["probe"]["target"]
-        if kind == "health":
-            count += _calls_open(target)
-        elif kind == "envoy":
-            count += sum(
-                admin.value(Path(target), f"http.{name}.downstream_rq_active")
-                for name in ("ingress", "inbound", "outbound")
-            )
-    return count
-
-
-def _calls_open(target: str) -> int:
-    with connect(target) as stub:
-        channelz: Any = channelz_pb2_grpc.ChannelzStub(stub.channel)
-        data = channelz.GetServers(channelz_pb2.GetServersRequest(), timeout=20).server[0].data
-        asking = 1  # this very question
-        return int(data.calls_started - data.calls_succeeded - data.calls_failed - asking)
 
 
 def _tracebacks(logs: Path) -> list[str]:

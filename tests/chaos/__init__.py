@@ -1,0 +1,1 @@
+"""Parts of the mesh killed, paused, drained and restarted while calls run."""
