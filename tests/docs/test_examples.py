@@ -1,5 +1,6 @@
 """The guide's hops, two of a kind in front of a last hop of the test's own: what each must carry, in each pattern."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
 from tests.docs.kinds import GETTING
-from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
+from tests.docs.patterns import ANSWER, ASK, Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata, Stub, connect
 
@@ -137,6 +138,14 @@ def test_a_caller_that_cancels_ends_every_hop(hops: TwoHops, stub: Stub, pattern
     doing(hops.leaf, hang)
     call = pattern.begin(stub)
     assert reached.wait(20)
+    call.cancel()
+    assert hops.leaf.cancelled.wait(10)
+
+
+def test_a_caller_that_leaves_in_the_middle_of_a_stream_ends_it_at_the_last_hop(hops: TwoHops, stub: Stub) -> None:
+    hops.leaf.talk_one_answer_more = lambda *_: itertools.repeat(ANSWER)
+    call = stub.talk_one_answer_more(ASK)
+    next(call)
     call.cancel()
     assert hops.leaf.cancelled.wait(10)
 

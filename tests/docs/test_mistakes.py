@@ -1,0 +1,105 @@
+"""What the guide says of well-known mistakes, held to the libraries and to Envoy."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from docs.examples.mistakes import MISTAKES
+from docs.examples.propagation import onward
+from tests.docs.patterns import ANSWER, ASK, answering
+from tests.support.leaf import Leaf, serve
+from tests.support.stub import Metadata
+from tests.support.waiting import wait_for
+from tests.traces.envoy import ingress_to_health_service
+from tests.traces.support import Store, running_store
+
+B3: Metadata = [("x-b3-traceid", "1" * 32), ("x-b3-spanid", "2" * 16), ("x-b3-parentspanid", "3" * 16)]
+LANES: Metadata = [("baggage", "a=1"), ("baggage", "b=2"), ("x-lane", "canary")]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "rpc", "received", "forwarded"),
+    [
+        ("dictionary", "Talk", LANES, [("baggage", "b=2"), ("x-lane", "canary")]),
+        ("streams-forgotten", "Talk", LANES, LANES),
+        ("streams-forgotten", "TalkBidirectional", LANES, []),
+        ("rebuilt", "Talk", B3, [*B3[:2], ("x-b3-sampled", "0")]),
+        ("both-b3", "Talk", [("b3", "1-2"), *B3], [("b3", "1-2"), *B3]),
+    ],
+)
+def test_a_mistake_is_what_its_name_says(mistake: str, rpc: str, received: Metadata, forwarded: Metadata) -> None:
+    assert list(MISTAKES[mistake](rpc, received)) == forwarded
+    assert mistake == "streams-forgotten" or list(onward(received)) != forwarded
+
+
+class OneForAll(
+    grpc.aio.UnaryUnaryClientInterceptor,
+    grpc.aio.UnaryStreamClientInterceptor,
+    grpc.aio.StreamUnaryClientInterceptor,
+    grpc.aio.StreamStreamClientInterceptor,
+):
+    """Notes the RPCs that it is called for."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    async def _note(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        self.called.append(details.method.decode().rpartition("/")[2])
+        return await continuation(details, request)
+
+    intercept_unary_unary: Any = _note
+    intercept_unary_stream: Any = _note
+    intercept_stream_unary: Any = _note
+    intercept_stream_stream: Any = _note
+
+
+async def test_grpc_aio_asks_one_interceptor_with_four_bases_for_unary_calls_alone(tmp_path: Path) -> None:
+    leaf, interceptor = Leaf(), OneForAll()
+    answering(leaf)
+    name = "/org.feuyeux.grpc.LandingService"
+    with serve(f"unix:{tmp_path}/leaf", leaf) as target:
+        async with grpc.aio.insecure_channel(target, interceptors=[interceptor]) as channel:
+            talk: Any = channel.unary_unary(f"{name}/Talk")
+            one_more: Any = channel.unary_stream(f"{name}/TalkOneAnswerMore")
+            more_one: Any = channel.stream_unary(f"{name}/TalkMoreAnswerOne")
+            more_more: Any = channel.stream_stream(f"{name}/TalkBidirectional")
+            assert await talk(ASK) == await more_one(iter([ASK])) == ANSWER
+            assert {answer async for answer in one_more(ASK)} == {ANSWER}
+            assert {answer async for answer in more_more(iter([ASK]))} == {ANSWER}
+    assert interceptor.called == ["Talk"]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ingress(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with ingress_to_health_service(store, "otlp", tmp_path_factory.mktemp("envoy")) as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+
+
+UNSEEN: list[tuple[str, Metadata]] = [
+    ("x-request-id is no UUID", [("traceparent", f"00-{'1' * 32}-{'3' * 16}-01"), ("x-request-id", "order-4711")]),
+    ("the caller's context is not sampled", [("traceparent", f"00-{'1' * 32}-{'3' * 16}-00")]),
+]
+
+
+@pytest.mark.parametrize("headers", [row[1] for row in UNSEEN], ids=[row[0] for row in UNSEEN])
+def test_envoy_by_its_defaults_makes_no_span_where(ingress: Any, store: Store, headers: Metadata) -> None:
+    trace_id = uuid.uuid4().hex
+    seen = [("traceparent", f"00-{trace_id}-{'3' * 16}-01"), ("x-request-id", str(uuid.uuid4()))]
+    for sent in (headers, seen):
+        ingress.Check(health_pb2.HealthCheckRequest(), metadata=sent, timeout=20)
+    wait_for(lambda: store.spans(trace_id), "the second call's spans")
+    assert store.spans("1" * 32) == []
