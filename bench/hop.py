@@ -1,26 +1,23 @@
 """What a hop costs: two talk hops against two bare ones, interleaved in one run. ``python -m bench.hop [--rounds N]``.
 
-Prints ratios, talk to bare, and writes them to bench/results/hop.json.
+Prints ratios, talk to bare; ``python -m bench hop`` writes them down too.
 """
 
 import argparse
 import asyncio
-import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 import uvloop
 
-from bench.chains import RunningChain, bare_hop, chain, machine, talk_hop
+from bench.chains import RunningChain, bare_hop, chain, talk_hop
 from protos import landing_pb2
 
-RESULTS = Path(__file__).parent / "results" / "hop.json"
 CONCURRENCY = 16
 CALLS = 320
 MESSAGES = 5_000
@@ -55,12 +52,12 @@ class Sample:
         return self.cpu_seconds * 1e6 / self.units / self.hops
 
 
-def _method(name: str) -> str:
+def method(name: str) -> str:
     return f"/{landing_pb2.DESCRIPTOR.services_by_name['LandingService'].full_name}/{name}"
 
 
 async def unary(channel: grpc.aio.Channel) -> int:
-    talk: Any = channel.unary_unary(_method("Talk"))
+    talk: Any = channel.unary_unary(method("Talk"))
     request = landing_pb2.TalkRequest(data="0", meta="PYTHON").SerializeToString()
 
     async def caller() -> None:
@@ -71,15 +68,15 @@ async def unary(channel: grpc.aio.Channel) -> int:
     return CALLS // CONCURRENCY * CONCURRENCY
 
 
-async def server_stream(channel: grpc.aio.Channel) -> int:
-    talk: Any = channel.unary_stream(_method("TalkOneAnswerMore"))
-    request = landing_pb2.TalkRequest(data=",".join("0" * MESSAGES), meta="PYTHON").SerializeToString()
+async def server_stream(channel: grpc.aio.Channel, messages: int = MESSAGES) -> int:
+    talk: Any = channel.unary_stream(method("TalkOneAnswerMore"))
+    request = landing_pb2.TalkRequest(data=",".join("0" * messages), meta="PYTHON").SerializeToString()
     return sum([1 async for _ in talk(request, metadata=HEADERS)])
 
 
 async def client_stream(channel: grpc.aio.Channel) -> int:
     request = landing_pb2.TalkRequest(data="0", meta="PYTHON").SerializeToString()
-    call: Any = channel.stream_unary(_method("TalkMoreAnswerOne"))(metadata=HEADERS)
+    call: Any = channel.stream_unary(method("TalkMoreAnswerOne"))(metadata=HEADERS)
     for _ in range(MESSAGES):
         await call.write(request)
     await call.done_writing()
@@ -87,12 +84,12 @@ async def client_stream(channel: grpc.aio.Channel) -> int:
     return MESSAGES
 
 
-async def bidirectional(channel: grpc.aio.Channel) -> int:
+async def bidirectional(channel: grpc.aio.Channel, messages: int = MESSAGES) -> int:
     request = landing_pb2.TalkRequest(data="0", meta="PYTHON").SerializeToString()
-    call: Any = channel.stream_stream(_method("TalkBidirectional"))(metadata=HEADERS)
+    call: Any = channel.stream_stream(method("TalkBidirectional"))(metadata=HEADERS)
 
     async def write() -> None:
-        for _ in range(MESSAGES):
+        for _ in range(messages):
             await call.write(request)
         await call.done_writing()
 
@@ -155,14 +152,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="pairs of slices per load (default 9)")
     parser.add_argument("--load", choices=LOADS, action="append", help="only this load; may repeat")
     options = parser.parse_args()
-    facts = machine()
     with ExitStack() as stack:
         talk = stack.enter_context(chain("talk", talk_hop))
         bare = stack.enter_context(chain("bare", bare_hop))
         table = uvloop.run(compare(talk, bare, options.rounds, options.load or tuple(LOADS)))
     _show(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": facts, "rounds": options.rounds, "ratios": table}, indent=2) + "\n")
 
 
 def _show(table: dict[str, dict[str, float]]) -> None:
