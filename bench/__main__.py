@@ -20,6 +20,7 @@ README = HERE / "README.md"
 NAMES = (
     "hop",
     "settings",
+    "steps",
     "modes",
     "growth-hops",
     "growth-concurrency",

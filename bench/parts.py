@@ -18,6 +18,7 @@ import grpc
 
 from bench import hop
 from bench.chains import ROOT, RunningChain, bare_hop, chain, last_hop, started, talk_hop
+from bench.steps import steps
 from bench.table import Cell, Table
 from protos import landing_pb2
 
@@ -137,6 +138,11 @@ async def modes(scale: Scale) -> list[Table]:
     columns = ("", "p50 : direct", "p50 ms", "rate : direct", "calls/s")
     note = "Unary; latency one call after the other, rate with 16 in flight."
     return [Table("modes", "Directly, through Envoys, with all that a mesh does", columns, _rounded(rows), note)]
+
+
+async def single_steps(_: Scale) -> list[Table]:
+    """Steps of a call without any network."""
+    return [steps()]
 
 
 @contextmanager
@@ -313,6 +319,7 @@ def _rounded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "hop": hop_cost,
+    "steps": single_steps,
     "modes": modes,
     "settings": settings,
     "growth": growth,
