@@ -181,13 +181,16 @@ def test_a_part_that_crashes_comes_back_by_itself(compose: Project) -> None:
 def test_the_chain_outlives_any_container(compose: Project, service: str, how: str) -> None:
     name = f"{compose.name}-{service}-1"
     docker("kill", name) if how == "kill" else pause(name)
-    compose.test("--timeout", "2s")
-    docker("start" if how == "kill" else "unpause", name)
+    try:
+        code, found = compose.test("--timeout", "2s")
+    finally:
+        docker("start" if how == "kill" else "unpause", name)
+    began = time.monotonic()
     if service.endswith("-pod") and how == "kill":
         compose.up()  # its service and its sidecar live in a network that is gone
-    print(  # noqa: T201 a figure for who runs it with -s
-        f"{service} {how}: whole again after {_recover(compose, time.monotonic()):.1f} s"
-    )
+    statuses = sorted({call["status"] for call in found.get("calls", [])})
+    what = f"exit code {code}, {', '.join(statuses) or 'nothing answers'}"
+    print(f"{service} {how}: {what}; whole again after {_recover(compose, began):.1f} s")  # noqa: T201 for who runs it with -s
 
 
 def test_down_leaves_nothing_of_ours_and_touches_no_other(compose: Project, built: Images) -> None:
