@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ _REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 _CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _BRIEF: Final = 1.0
+_CHECKING: Final = 0.2
 
 
 def run(file: Path) -> int:
@@ -57,30 +58,51 @@ async def serve(config: Config, log: CallLog) -> None:
 
     ConfigError where an address cannot be listened on.
     """
+    listen: Sequence[str] = config.listen
     with _stop_signal() as stopped:
-        async with _server(config, log) as (server, desk, healthy):
-            await stopped.wait()
-            log.event("draining", in_flight=desk.in_flight)
-            await _drain(server, desk, healthy, config.drain)
+        async with _service(config, log) as (service, desk):
+            while not stopped.is_set():
+                async with _server(config, listen, service, log) as (server, healthy, listen):
+                    if await _breaks(server, stopped):
+                        log.event("restarting", in_flight=desk.in_flight)
+                        continue
+                    log.event("draining", in_flight=desk.in_flight)
+                    await _drain(server, desk, healthy, config.drain)
     log.event("stopped")
+
+
+async def _breaks(server: grpc.aio.Server, stopped: asyncio.Event) -> bool:
+    """Waits for the signal to stop, False, or until the server has ended by itself, True.
+
+    A path that is no UTF-8 ends the accept loop of grpc.aio (1.84 and 1.85): nobody could connect from then on.
+    """
+    waiting = asyncio.create_task(stopped.wait())
+    while not stopped.is_set():
+        await asyncio.wait([waiting], timeout=_CHECKING)
+        try:
+            await server.wait_for_termination(0)
+        except UnicodeDecodeError:
+            waiting.cancel()
+            return True
+    return False
 
 
 @contextlib.asynccontextmanager
 async def _server(
-    config: Config, log: CallLog
-) -> AsyncIterator[tuple[grpc.aio.Server, Desk, health.aio.HealthServicer]]:
-    async with _service(config, log) as (service, desk):
-        server = grpc.aio.server(options=_server_options(config))
-        server.add_generic_rpc_handlers(generic_handlers(service))
-        healthy = await _add_operation(server, channelz_too=config.channelz)
-        addresses = [_listen(server, address, config.tls) for address in config.listen]
-        await server.start()
-        gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
-        try:
-            log.event("listening", addresses=addresses)
-            yield server, desk, healthy
-        finally:
-            await server.stop(None)
+    config: Config, listen: Sequence[str], service: Service, log: CallLog
+) -> AsyncIterator[tuple[grpc.aio.Server, health.aio.HealthServicer, Sequence[str]]]:
+    """A server that serves, its health, and the addresses that it has bound."""
+    server = grpc.aio.server(options=_server_options(config))
+    server.add_generic_rpc_handlers(generic_handlers(service))
+    healthy = await _add_operation(server, channelz_too=config.channelz)
+    addresses = [_listen(server, address, config.tls) for address in listen]
+    await server.start()
+    gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
+    try:
+        log.event("listening", addresses=addresses)
+        yield server, healthy, addresses
+    finally:
+        await server.stop(None)
 
 
 @contextlib.asynccontextmanager
