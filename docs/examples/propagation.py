@@ -22,7 +22,7 @@ OWN = frozenset(("x-lane", "end-user", "tenant-bin"))  # your routing and busine
 def onward(received: Iterable[Pair] | None) -> tuple[Pair, ...]:
     """The metadata of the onward call: raw copies in the order received, duplicates kept, never a dict."""
     pairs = tuple((key, value) for key, value in received or () if _goes_on(key, value))
-    # Envoy reads b3 first and never rewrites it: beside fresh x-b3-* headers it would flatten the trace.
+    # Of two forms of B3 one is stale: up to 1.39 Envoy reads b3 first and writes x-b3-* alone anew.
     if any(key.startswith("x-b3-") for key, _ in pairs):
         return tuple(pair for pair in pairs if pair[0] != "b3")
     return pairs

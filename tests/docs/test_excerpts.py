@@ -57,7 +57,9 @@ def test_an_excerpt_is_found_by_name_and_put_in_whole(tmp_path: Path) -> None:
     assert refreshed(PAGE, tmp_path) == PAGE
 
 
-@pytest.mark.parametrize(("was", "now"), [('"hello"', '"good day"'), ("@property\n", ""), ("-> str", "-> object")])
+@pytest.mark.parametrize(
+    ("was", "now"), [('"hello"', '"good day"'), ("@property", "@cached_property"), ("-> str", "-> object")]
+)
 def test_a_change_on_either_side_shows(tmp_path: Path, was: str, now: str) -> None:
     (tmp_path / "code.py").write_text(SOURCE.replace(was, now))
     assert refreshed(PAGE, tmp_path) != PAGE

@@ -40,13 +40,8 @@ def test_a_mistake_is_what_its_name_says(mistake: str, rpc: str, received: Metad
     assert mistake == "streams-forgotten" or list(onward(received)) != forwarded
 
 
-class OneForAll(
-    grpc.aio.UnaryUnaryClientInterceptor,
-    grpc.aio.UnaryStreamClientInterceptor,
-    grpc.aio.StreamUnaryClientInterceptor,
-    grpc.aio.StreamStreamClientInterceptor,
-):
-    """Notes the RPCs that it is called for."""
+class Noting:
+    """An interceptor that notes the RPCs that it is called for, to be mixed with the kinds that it shall be of."""
 
     def __init__(self) -> None:
         self.called: list[str] = []
@@ -61,20 +56,45 @@ class OneForAll(
     intercept_stream_stream: Any = _note
 
 
-async def test_grpc_aio_asks_one_interceptor_with_four_bases_for_unary_calls_alone(tmp_path: Path) -> None:
-    leaf, interceptor = Leaf(), OneForAll()
+KINDS: tuple[type, ...] = (
+    grpc.aio.UnaryUnaryClientInterceptor,
+    grpc.aio.UnaryStreamClientInterceptor,
+    grpc.aio.StreamUnaryClientInterceptor,
+    grpc.aio.StreamStreamClientInterceptor,
+)
+RPCS = ("Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional")
+
+
+@pytest.mark.parametrize(
+    ("interceptors", "called"),
+    [
+        ([type("OneForAll", (Noting, *KINDS), {})], ["Talk"]),
+        ([type("OneForEach", (Noting, kind), {}) for kind in KINDS], list(RPCS)),
+    ],
+    ids=["one class with four bases", "four classes"],
+)
+async def test_grpc_aio_asks_an_interceptor_for_its_first_kind_of_call_alone(
+    tmp_path: Path, interceptors: list[type[Any]], called: list[str]
+) -> None:
+    leaf, made = Leaf(), [interceptor() for interceptor in interceptors]
     answering(leaf)
-    name = "/org.feuyeux.grpc.LandingService"
     with serve(f"unix:{tmp_path}/leaf", leaf) as target:
-        async with grpc.aio.insecure_channel(target, interceptors=[interceptor]) as channel:
-            talk: Any = channel.unary_unary(f"{name}/Talk")
-            one_more: Any = channel.unary_stream(f"{name}/TalkOneAnswerMore")
-            more_one: Any = channel.stream_unary(f"{name}/TalkMoreAnswerOne")
-            more_more: Any = channel.stream_stream(f"{name}/TalkBidirectional")
-            assert await talk(ASK) == await more_one(iter([ASK])) == ANSWER
-            assert {answer async for answer in one_more(ASK)} == {ANSWER}
-            assert {answer async for answer in more_more(iter([ASK]))} == {ANSWER}
-    assert interceptor.called == ["Talk"]
+        async with grpc.aio.insecure_channel(target, interceptors=made) as channel:
+            await _call_all(channel)
+    assert [rpc for one in made for rpc in one.called] == called
+
+
+async def _call_all(channel: grpc.aio.Channel) -> None:
+    talk, one_more, more_one, more_more = (f"/org.feuyeux.grpc.LandingService/{rpc}" for rpc in RPCS)
+    calls: dict[str, Any] = {
+        talk: channel.unary_unary(talk),
+        one_more: channel.unary_stream(one_more),
+        more_one: channel.stream_unary(more_one),
+        more_more: channel.stream_stream(more_more),
+    }
+    assert await calls[talk](ASK) == await calls[more_one](iter([ASK])) == ANSWER
+    assert {answer async for answer in calls[one_more](ASK)} == {ANSWER}
+    assert {answer async for answer in calls[more_more](iter([ASK]))} == {ANSWER}
 
 
 @pytest.fixture(scope="module")

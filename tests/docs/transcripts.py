@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.processes import ROOT, environment
 
-_BLOCK = re.compile(r"^```console\n\$ (.+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```console\n\$ ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _OMITTED = re.compile(r"^\[\.\.\..*\n", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b"), "ID"),
@@ -29,8 +29,8 @@ class Transcript:
         """The first part that the output does not have, after the one before it."""
         rest = plain(output)
         for part in self.parts:
-            _, found, rest = rest.partition(plain(part))
-            if not found and part:
+            _, found, rest = rest.partition(plain(part)) if part else ("", True, rest)
+            if not found:
                 return part
         return None
 
