@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.docs.transcripts import Transcript, standard_output, transcripts
+from tests.docs.transcripts import LIMIT, Transcript, standard_output, transcripts
 from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.timeout(LIMIT + 10)
 
 SHOWN = list(transcripts(ROOT / "docs" / "propagation.md"))
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tests.support.processes import ROOT, environment
 
+LIMIT = 240.0
+"""Seconds for one command; only a hang takes longer."""
+
 _BLOCK = re.compile(r"^```console\n\$ ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _OMITTED = re.compile(r"^\[\.\.\..*\n", re.MULTILINE)
 _VARYING = (
@@ -54,6 +57,6 @@ def standard_output(command: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=LIMIT,
         check=False,
     ).stdout
