@@ -20,6 +20,16 @@ KUBERNETES_VERSIONS = ("1.28", "1.32", "1.36")
 GATEWAY_API = "gateway.networking.k8s.io"
 
 
+# What Istio's definitions say in CEL, which an API server enforces and JSON Schema has no room for: the rules that can
+# be said in its own words.
+RULES: Mapping[str, Mapping[str, Any]] = {
+    "duration(self) >= duration('1ms')": {"pattern": r"^(?=.*[1-9])(\d+(\.\d+)?(ms|s|m|h))+$"},
+    "0 < self && self <= 65535": {"minimum": 1, "maximum": 65535},
+    '!self.contains("*")': {"pattern": r"^[^*]*$"},
+    'self != "*"': {"not": {"const": "*"}},
+}
+
+
 def is_istio(found: Object) -> bool:
     return str(found["apiVersion"]).split("/")[0].endswith(".istio.io")
 
@@ -73,6 +83,8 @@ def _closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(rules := schema.get("x-kubernetes-validations"), list):
+        closed["allOf"] = [*closed.get("allOf", []), *(RULES.get(rule["rule"], {}) for rule in rules)]
     if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
         closed.setdefault("additionalProperties", False)
     return closed

@@ -54,6 +54,24 @@ def test_an_unknown_field_anywhere_in_any_object_is_found(everything: list[Objec
     assert missed == []
 
 
+# What an API server refused when it was tried, and its schema alone would let pass.
+REFUSED = [
+    ("VirtualService", "grpc-server-svc2", ("spec", "http", 0, "timeout"), "0s"),
+    ("VirtualService", "grpc-server-svc3", ("spec", "http", 1, "fault", "delay", "fixedDelay"), "0s"),
+    ("DestinationRule", "grpc-server-svc1", ("spec", "trafficPolicy", "connectionPool", "tcp", "connectTimeout"), "1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "path", "value"), REFUSED)
+def test_a_value_that_an_api_server_refuses_is_found(
+    everything: list[Object], kind: str, name: str, path: tuple[Any, ...], value: str
+) -> None:
+    found = next(one for one in everything if (one["kind"], one["metadata"]["name"]) == (kind, name))
+    assert schema_problem(found) is None
+    _at(found, path[:-1])[path[-1]] = value
+    assert schema_problem(found) is not None
+
+
 def _set(*path: Any, to: Any) -> Callable[[Object], None]:
     def plant(found: Object) -> None:
         parent = _at(found, path[:-1])
