@@ -136,7 +136,7 @@ class Propagation:
         """Says of each received header, in order, what becomes of it."""
         fate = self._fate
         received = [(key, value, fate(key)) for key, value in metadata]
-        # Envoy reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
+        # Envoy up to 1.39 reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
         if "b3" in dict(metadata) and any(key.startswith("x-b3-") for key, _ in metadata):
             received = [(key, value, SUPERSEDED if key == "b3" else fate) for key, value, fate in received]
         if not _all_sendable(metadata):
