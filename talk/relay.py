@@ -168,7 +168,11 @@ async def stream_stream(call: grpc.aio.StreamStreamCall[bytes, bytes], context: 
 async def next_request(context: Context) -> bytes | None:
     """The caller's next message, or None once it has half-closed."""
     request: object = await context.read()
-    return cast("bytes", request) if request is not grpc.aio.EOF else None
+    if request is not grpc.aio.EOF:
+        return cast("bytes", request)
+    # A caller that vanishes ends its stream as well: its cancellation, if any, is next in line and goes first.
+    await asyncio.sleep(0)
+    return None
 
 
 async def _relay_requests(call: _RequestStream, context: Context, exchange: Exchange) -> None:
