@@ -37,6 +37,9 @@ JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger",
 _LEFTOVERS = 30.0
 """Seconds that the engine may take to let go of what was removed."""
 
+# Compose labels the images that it builds with the project too, and so whatever anybody starts from them.
+ITS_OWN = ("--filter", "label=com.docker.compose.container-number")
+
 _INSTALL = "install Docker with Compose 2.21 or later, or use ./apply.sh local, which needs neither"
 
 
@@ -64,7 +67,7 @@ class Compose:
     def left(self) -> list[str]:
         """The containers, networks and volumes that carry the project's label."""
         label = f"label=com.docker.compose.project={self._project()}"
-        kinds = (("ps", "--all", "{{.Names}}"), ("network", "ls", "{{.Name}}"), ("volume", "ls", "{{.Name}}"))
+        kinds = (("ps", "--all", *ITS_OWN, "{{.Names}}"), ("network", "ls", "{{.Name}}"), ("volume", "ls", "{{.Name}}"))
         asked = [["docker", *command, "--format", name, "--filter", label] for *command, name in kinds]
         return [name for command in asked for name in run(command, environment=self._environment).stdout.split()]
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.compose import ITS_OWN
 from tests.deploy.engine import Container, Images, docker
 from tests.deploy.rendering import ROOT
 
@@ -47,12 +48,12 @@ class Project:
 
     def services(self) -> list[str]:
         """Those that have a container, running or not."""
-        names = docker("ps", "--all", "--filter", self._label, "--format", "{{.Names}}").splitlines()
+        names = docker("ps", "--all", *ITS_OWN, "--filter", self._label, "--format", "{{.Names}}").splitlines()
         return sorted(name.removeprefix(f"{self.name}-").removesuffix("-1") for name in names)
 
     def left(self) -> dict[str, list[str]]:
         """What the engine still has of the project, by kind."""
-        kinds = {"container": ("ps", "--all"), "network": ("network", "ls"), "volume": ("volume", "ls")}
+        kinds = {"container": ("ps", "--all", *ITS_OWN), "network": ("network", "ls"), "volume": ("volume", "ls")}
         return {kind: docker(*command, "--quiet", "--filter", self._label).split() for kind, command in kinds.items()}
 
     @property
