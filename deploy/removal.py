@@ -26,7 +26,7 @@ def delete(place: str, server: Kubectl, kinds: Iterable[str]) -> None:
     for kind in kinds:
         if kind in served:
             done = server.must("delete", kind, "--namespace", NAMESPACE, "--selector", OURS, "--output", "name")
-            gone += done.split()
+            gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
     say(place, f"deleted {len(gone)} objects of ours at {server.name}" if gone else f"nothing of ours at {server.name}")
 
 

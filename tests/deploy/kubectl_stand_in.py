@@ -174,6 +174,7 @@ def get(server: Server, words: list[str], options: Object) -> None:
 
 def review(server: Server, reviews: list[Object], options: Object) -> None:
     assert options["output"] == 'jsonpath={.status.allowed}{"\\n"}', "the one format that the stand-in knows"
+    assert options["validate"] == "false", "validation lists the custom resource definitions, which few users may"
     for attributes in (one["spec"]["resourceAttributes"] for one in reviews):
         resource = f"{attributes['resource']}.{attributes['group']}".removesuffix(".")
         print("false" if f"{attributes['verb']} {resource}" in server.state["denied"] else "true")
@@ -207,10 +208,12 @@ def apply(server: Server, _: list[str], options: Object) -> None:
 
 def delete(server: Server, words: list[str], options: Object) -> None:
     assert len(words) == 2 or "selector" in options, "nothing is deleted by its kind alone"
-    for found in server.listed(words[0], options):
-        if len(words) == 1 or found["metadata"]["name"] == words[1]:
-            server.remove(found)
-            print(printed(found))
+    chosen = [one for one in server.listed(words[0], options) if words[1:] in ([], [one["metadata"]["name"]])]
+    for found in chosen:
+        server.remove(found)
+        print(printed(found))
+    if not chosen:
+        print("No resources found")
 
 
 def rollout(server: Server, words: list[str], _: Object) -> None:

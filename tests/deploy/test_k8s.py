@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy import cluster
 from tests.deploy.cluster import IMAGE, Clusters, an_object, ingress_service, namespace, telemetry
-from tests.deploy.rendering import K8S, Object
+from tests.deploy.rendering import K8S, Object, render
 from tests.support.processes import chain
 from tests.traces.support import running_store
 
@@ -388,7 +388,11 @@ def test_down_leaves_nothing_of_ours_and_touches_no_other(clusters: Clusters, ov
     done = clusters.run("apply", "k8s", "down")
     assert done.returncode == 0, done.stderr
     assert clusters.objects() == before
-    assert "deleted the namespace grpc-tracing at the cluster" in done.stderr
+    count = len(render(K8S / "overlays" / overlay)) - 1  # the namespace is said by itself
+    assert done.stderr.splitlines() == [
+        f"k8s: deleted {count} objects of ours at the cluster",
+        "k8s: deleted the namespace grpc-tracing at the cluster",
+    ]
 
 
 def test_down_clears_both_servers_of_asm(clusters: Clusters) -> None:
