@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +45,18 @@ class Marked:
             output, errors = process.communicate(timeout=STARTING)
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
-    def left(self) -> list[str]:
-        """What still runs of it, by command."""
+    def processes(self) -> list[tuple[psutil.Process, str]]:
+        """What still runs of it, each with its command."""
         found = []
         for process in psutil.process_iter():
-            try:
+            with suppress(psutil.Error):  # another's, or one that has just ended
                 if process.environ().get("MARK") == self.mark:
-                    found.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
+                    found.append((process, " ".join(process.cmdline())))
         return found
+
+    def left(self) -> list[str]:
+        """What still runs of it, by command."""
+        return [command for _, command in self.processes()]
 
     def directory(self) -> Path | None:
         """The private mesh's, once one is on its way."""
@@ -132,8 +135,8 @@ def test_cut_short_it_leaves_nothing(marked: Marked, number: signal.Signals, arg
             process.send_signal(number)
         process.communicate(timeout=STARTING)
     if number is signal.SIGKILL:  # what it called directly is beyond its reach
-        for child in psutil.process_iter():
-            if "client call" in " ".join(child.cmdline()) and child.environ().get("MARK") == marked.mark:
+        for child, command in marked.processes():
+            if "client call" in command:
                 child.kill()
     wait_for(lambda: not marked.left(), "everything ends")
     wait_for(lambda: not directory.exists(), "its directory goes too")
