@@ -48,7 +48,15 @@ def check(target: Target) -> list[Finding]:
     found = [finding for server, _ in target.servers() for finding in _answers(server)]
     if any(finding.kind == "failed" for finding in found):
         return found
-    return found + [finding for one in _CHECKS for finding in one(target)]
+    return found + [finding for one in _CHECKS for finding in _carried_out(one, target)]
+
+
+def _carried_out(one: Callable[[Target], Iterator[Finding]], target: Target) -> Iterator[Finding]:
+    """The findings of a check; that a server does not let it look is one too."""
+    try:
+        yield from one(target)
+    except DeployError as error:
+        yield Finding("failed", str(error))
 
 
 def _answers(server: Kubectl) -> Iterator[Finding]:
@@ -90,6 +98,8 @@ def _permissions(target: Target) -> Iterator[Finding]:
     for server, objects in target.servers():
         resources = sorted({one for found in objects if (one := manifests.resource(found))})
         asked = [Access(verb, *one, NAMESPACE) for one in resources for verb in ("create", "patch")]
+        if not server.find("namespace", NAMESPACE):
+            asked.append(Access("create", "namespaces", "", ""))
         denied = [one for one, may in zip(asked, server.may(asked), strict=True) if not may]
         if denied:
             what = ", ".join(f"{one.verb} {one.resource}" for one in denied)
@@ -131,7 +141,12 @@ def _way_in(target: Target) -> Iterator[Finding]:
     """Whether the ingress gateway is there, and lets calls in at our port."""
     if target.gateway.is_ours:
         return
-    service = target.gateway.service(target.data)
+    try:
+        service = target.gateway.service(target.data)
+    except DeployError:
+        where = target.gateway.namespace
+        yield Finding("warning", f"the ingress gateway could not be seen: no right to look at Services in {where}")
+        return
     if service is None:
         yield Finding("failed", target.gateway.missing())
     elif target.gateway.opens_our_port(service):

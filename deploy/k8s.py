@@ -173,18 +173,23 @@ def _make_namespace(place: str, server: Kubectl, namespace: Object) -> None:
 
 
 def _print_places(place: str, target: Target) -> None:
-    service = target.gateway.service(target.data)
-    address = target.gateway.address(service) if service else None
-    lines = [f"ingress      {address or 'no address from outside: test.sh forwards a port'}"]
+    lines = [f"ingress      {_ingress_address(target)}"]
     if manifests.has_named(target.objects, "Deployment", _TRACES):
         lines += [f"trace pages  kubectl port-forward -n {NAMESPACE} deployment/{_TRACES} {topology.PAGES_PORT}"]
-        say(
-            place,
-            f"the mesh's administrator adds to its configuration, once:\n{_indented(manifests.EXTENSION_PROVIDER)}",
-        )
+        entry = _indented(manifests.EXTENSION_PROVIDER)
+        say(place, f"the mesh's administrator adds to its configuration, once:\n{entry}")
     elif place == "asm":
         lines += ["trace pages  in the console of Managed Service for OpenTelemetry: docs/asm.md"]
     sys.stdout.write("".join(f"  {line}\n" for line in [*lines, f"test it      ./test.sh {place}"]))
+
+
+def _ingress_address(target: Target) -> str:
+    try:
+        service = target.gateway.service(target.data)
+    except DeployError:
+        return "not to be seen: ask for its address, and give it to the test with --target"
+    address = target.gateway.address(service) if service else None
+    return address or "no address from outside: test.sh forwards a port"
 
 
 def _indented(found: Object) -> str:
@@ -203,14 +208,21 @@ def _test(place: str, parsed: argparse.Namespace, requester: list[str]) -> int:
     if topology.host(topology.SERVICES[0]) not in deployed:
         say(place, f"nothing is deployed: ./apply.sh {place} deploys it")
         return 2
-    with _way_in(data, parsed, place).reached(data) as address, _trace_store(data, deployed) as traces:
-        say(place, f"calling {address}")
-        return call_requester(["--target", address, *traces, *requester])
+    with _ingress(data, parsed, place, requester) as target, _trace_store(data, deployed) as traces:
+        return call_requester([*target, *traces, *requester])
 
 
-def _way_in(data: Kubectl, parsed: argparse.Namespace, place: str) -> Gateway:
+@contextmanager
+def _ingress(data: Kubectl, parsed: argparse.Namespace, place: str, requester: list[str]) -> Iterator[list[str]]:
+    """The requester's option for the way in, unless the user named one."""
+    if "--target" in requester:
+        yield []
+        return
     ours = Gateway.of_the_gateway_api()
-    return ours if ours.service(data) else Gateway.of_the_mesh(parsed.ingress_namespace, asm=place == "asm")
+    gateway = ours if ours.service(data) else Gateway.of_the_mesh(parsed.ingress_namespace, asm=place == "asm")
+    with gateway.reached(data) as address:
+        say(place, f"calling {address}")
+        yield ["--target", address]
 
 
 @contextmanager

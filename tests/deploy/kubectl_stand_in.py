@@ -81,7 +81,7 @@ class Server:
         found = []
         for name in names.split(","):
             plural, kind, group, _ = self.resource(name)
-            if plural in self.state["forbidden"]:
+            if plural in self.state["forbidden"] or f"{plural} {options.get('namespace')}" in self.state["forbidden"]:
                 fail(
                     f'Error from server (Forbidden): {plural} is forbidden: User "dev" cannot list resource "{plural}"'
                 )

@@ -179,6 +179,10 @@ def _denied(clusters: Clusters) -> None:
     clusters.change(denied=["create deployments.apps", "patch gateways.networking.istio.io"])
 
 
+def _no_namespace(clusters: Clusters) -> None:
+    clusters.change(denied=["create namespaces"])
+
+
 def _older(clusters: Clusters) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.OLDER)
 
@@ -207,6 +211,10 @@ def _sampling_0(clusters: Clusters) -> None:
     clusters.add("cluster", telemetry(0))
 
 
+def _no_right_to_see_the_namespace(clusters: Clusters) -> None:
+    clusters.change(forbidden=["namespaces"])
+
+
 def _spans_disabled(clusters: Clusters) -> None:
     clusters.add("cluster", telemetry(100, tracing=[{"disableSpanReporting": True}]))
 
@@ -217,6 +225,7 @@ FAILED_CHECKS = [
         _denied,
         "the cluster does not let you create deployments, patch gateways in grpc-tracing: ask for a role that does",
     ),
+    (_no_namespace, "the cluster does not let you create namespaces in grpc-tracing"),
     (_older, "does not serve networking.istio.io/v1: it has networking.istio.io/v1beta1, so give --overlay older-api"),
     (_no_istio, "does not serve telemetry.istio.io/v1: is this the mesh's API server? Name its kubeconfig in"),
     (_injection_off, "injection is off in grpc-tracing at the cluster: kubectl label namespace grpc-tracing istio-inj"),
@@ -224,6 +233,7 @@ FAILED_CHECKS = [
     (_without("istio-sidecar-injector"), "the cluster has no sidecar injector"),
     (_without("istio-ingressgateway"), "no Service in istio-system selects pods with the label istio=ingressgateway"),
     (_sampling_0, "the ingress gateway samples 0 %, so no call would have a trace: a Telemetry in istio-system with"),
+    (_no_right_to_see_the_namespace, "kubectl get namespace failed at the cluster: Error from server (Forbidden)"),
     (_spans_disabled, "the ingress gateway samples 0 %"),
 ]
 
@@ -285,7 +295,12 @@ def _no_right_to_look(clusters: Clusters) -> None:
     clusters.change(forbidden=["mutatingwebhookconfigurations"])
 
 
+def _no_right_to_see_the_gateway(clusters: Clusters) -> None:
+    clusters.change(forbidden=["services istio-system"])
+
+
 WARNINGS = [
+    (_no_right_to_see_the_gateway, "the ingress gateway could not be seen: no right to look at Services in"),
     (_closed, "the ingress gateway's Service istio-ingressgateway does not open port 9999, so test.sh forwards one"),
     (_sampling_1, "the ingress gateway samples 1 % of the calls"),
     (_sampling_of_the_mesh, "the ingress gateway samples 25 % of the calls"),
@@ -301,6 +316,15 @@ def test_what_can_be_worked_around_is_a_warning(clusters: Clusters, plant: objec
     done = clusters.run("apply", "k8s", *IMAGE)
     assert done.returncode == 0, done.stderr
     assert f"k8s: warning: {said}" in done.stderr
+
+
+def test_a_gateway_that_may_not_be_seen_is_named_to_the_test(clusters: Clusters, tmp_path: Path) -> None:
+    _no_right_to_see_the_gateway(clusters)
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert "ask for its address, and give it to the test with --target" in done.stdout
+    with chain(tmp_path) as running:
+        done = clusters.run("test", "k8s", "--json", "--rpc", "Talk", "--target", running.target)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
