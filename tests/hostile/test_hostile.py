@@ -172,7 +172,7 @@ def _is_cut(target: str, broken: bytes) -> bool:
         return peer.is_cut()
 
 
-# Two do not hold yet on every run: svc1's memory under endless headers, and a normal call during garbage at the ingress.
+# Two do not hold on every run yet: svc1 under endless headers (memory), a call during garbage at the ingress.
 @pytest.mark.chaos
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_others_are_served_through_the_ingress_during_an_attack_and_by_svc1_after_it(place: Place, attack: str) -> None:
