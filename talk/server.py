@@ -4,6 +4,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import gc
 import importlib
@@ -31,6 +32,7 @@ USAGE: Final = 2
 _REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 _CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_ARENA_MAX: Final = -8  # M_ARENA_MAX of glibc's malloc.h
 _BRIEF: Final = 1.0
 _CHECKING: Final = 0.2
 
@@ -39,12 +41,19 @@ def run(file: Path) -> int:
     """Reads the configuration, serves until SIGTERM or Ctrl-C, and returns the exit code."""
     try:
         config = load(file, os.environ)
+        _bound_arenas()
         with open_log(config.identity, config.log_format) as log:
             _run_loop(serve(config, log))
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 (one line for the person who starts it)
         return USAGE
     return 0
+
+
+def _bound_arenas() -> None:
+    """Lets gRPC's threads share two heaps: with glibc's eight per processor, each keeps the most it ever held."""
+    with contextlib.suppress(AttributeError, TypeError):  # a C library other than glibc; Windows
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def _run_loop(main_task: Any) -> None:

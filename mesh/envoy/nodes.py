@@ -41,7 +41,9 @@ def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     )
     way_in = listener("ingress", listen, "OUTBOUND", filters)
     way_in["per_connection_buffer_limit_bytes"] = 64 * 1024  # for each of a thousand hostile connections
-    return bootstrap(node, [way_in], [_hop(node, service, service, upstream)])
+    # By default a burst of connections is taken whole, and those that follow meet the limit before any is done with.
+    way_in["max_connections_to_accept_per_socket_event"] = 10
+    return bootstrap(node, [way_in], [_hop(node, service, service, upstream)], strangers=True)
 
 
 def sidecar(
@@ -153,8 +155,8 @@ def _fault(fault: Fault) -> Json:
 def _retries(replicas: int) -> Json:
     """More where there are more ways to try: each sidecar on the way learns by one failed call who is dead."""
     return {
-        "retry_on": "connect-failure,refused-stream,unavailable,reset",
-        "num_retries": 2 * replicas,
+        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,reset",
+        "num_retries": 2 if replicas == 1 else 4 * replicas,
         "retry_host_predicate": [_other_host()],
         "host_selection_retry_max_attempts": 3,
     }

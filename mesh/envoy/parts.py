@@ -90,23 +90,27 @@ def percentage(percent: float) -> Json:
     return {"numerator": round(percent * 10_000), "denominator": "MILLION"}
 
 
-def bootstrap(node: Node, listeners: list[Json], clusters: list[Json]) -> Json:
-    """A whole configuration."""
+def bootstrap(node: Node, listeners: list[Json], clusters: list[Json], *, strangers: bool = False) -> Json:
+    """A whole configuration; strangers: anyone may call, not only neighbours."""
     return {
         # The Zipkin tracer names its service after the cluster.
         "node": {"id": node.name, "cluster": node.service},
         "admin": {"address": address(node.admin)},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": _runtime(node.tracing)}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _runtime(node.tracing, strangers)}]},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
         "static_resources": {"listeners": listeners, "clusters": clusters + _collectors(node.tracing)},
     }
 
 
-def _runtime(tracing: Tracing | None) -> Json:
-    if tracing is None or tracing.batches:
-        return {}
-    # Else spans wait for others to keep them company, and are lost at SIGTERM.
-    return {"tracing.opentelemetry.min_flush_spans": 1, "tracing.zipkin.min_flush_spans": 1}
+def _runtime(tracing: Tracing | None, strangers: bool) -> Json:
+    runtime: Json = {}
+    if not strangers:
+        # A neighbour passes on the resets of many callers: cutting its connection would strike all the others.
+        runtime["overload.premature_reset_total_stream_count"] = 2**32
+    if tracing and not tracing.batches:
+        # Else spans wait for others to keep them company, and are lost at SIGTERM.
+        runtime |= {"tracing.opentelemetry.min_flush_spans": 1, "tracing.zipkin.min_flush_spans": 1}
+    return runtime
 
 
 def _connection_limit() -> Json:
@@ -200,6 +204,8 @@ def cluster(name: str, addresses: tuple[Address, ...], tls: Json | None = None, 
         "connect_timeout": "1s",
         "type": "STRICT_DNS" if any(isinstance(a, Tcp) and a.is_name for a in addresses) else "STATIC",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [_endpoint(a) for a in addresses]}]},
+        # By default only three retries may be under way at once, and the other failed calls stay failed.
+        "circuit_breakers": {"thresholds": [{"max_retries": 1000}]},
     }
     if http2:  # without it Envoy speaks HTTP/1.1 to a gRPC server
         options = typed(_HTTP_OPTIONS.removeprefix("envoy."), explicit_http_config={"http2_protocol_options": _http2()})

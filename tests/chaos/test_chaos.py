@@ -72,7 +72,7 @@ def _pause(one: Mesh, name: str, callers: Callers) -> None:
 def _end(one: Mesh, name: str, number: int) -> None:
     process = one.process(name)
     process.send_signal(number)
-    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"{name} ends", timeout=30)
+    process.wait(30)
 
 
 HARM: tuple[Callable[[Mesh, str, Callers], None], ...] = (_kill, _restart, _drain, _pause)
