@@ -6,10 +6,12 @@ Exit codes: 0 it is as asked; 1 it is not, and a line says why; 2 wrong usage; 3
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from mesh.state import State, default_directory
 
 Json = dict[str, Any]
 
+WRONG_USAGE = 2
 NOT_UP = 3
 
 
@@ -57,9 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "down", _down, "let calls in flight finish, then end everything")
     logs = _command(commands, "logs", _logs, "print a process's log: svc2, svc2-sidecar, ingress, traces, mesh, …")
     logs.add_argument("service", help="the process, as status names it")
-    logs.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N lines [100]")
+    logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="the last N lines [100]")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
     return parser
+
+
+def _lines(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines")
+    return int(text)
 
 
 def _add_up(commands: Any) -> None:
@@ -88,7 +97,11 @@ def add_state_to(parser: argparse.ArgumentParser) -> None:
 
 def _up(parsed: argparse.Namespace) -> int:
     given = options.given_in(parsed)
-    wanted = Options(**given)
+    try:
+        wanted = Options(**given)
+    except MeshError as error:
+        say(str(error))
+        return WRONG_USAGE
     started = time.monotonic()
     found = control.up(wanted, parsed.state, say)
     if found is None:
@@ -139,7 +152,7 @@ def _not_up(parsed: argparse.Namespace) -> int:
 
 
 def _left_behind(state: State) -> str:
-    if state.directory.is_dir() and state.is_stale():
+    if state.is_there() and state.is_stale():
         return ": the last one was killed (up starts afresh, down clears what it left)"
     return ""
 
@@ -160,7 +173,7 @@ def _down(parsed: argparse.Namespace) -> int:
     state: State = parsed.state
     if control.down(state, say):
         _print("mesh is down")
-    elif state.directory.is_dir() and state.is_stale():
+    elif state.is_there() and state.is_stale():
         _clear(state)
     else:
         _print(f"no mesh is up in {state.directory}")
@@ -177,12 +190,12 @@ def _clear(state: State) -> None:
 
 def _logs(parsed: argparse.Namespace) -> int:
     log: Path = parsed.state.log(parsed.service)
-    names = sorted(path.stem for path in parsed.state.logs.glob("*.log"))
+    names = sorted(path.stem for path in parsed.state.logs.glob("*.log")) if parsed.state.is_there() else []
     if parsed.service not in names:
         raise MeshError(f"no log of {parsed.service}: there are {', '.join(names)}" if names else "no logs yet")
     if parsed.follow:
         tail = shutil.which("tail") or "tail"
         os.execv(tail, [tail, "-n", str(parsed.lines), "-F", str(log)])  # noqa: S606
-    for line in log.read_text(errors="replace").splitlines()[-parsed.lines :]:
+    for line in deque(log.read_text(errors="replace").splitlines(), maxlen=parsed.lines):
         _print(line)
     return 0

@@ -87,7 +87,7 @@ class Line:
 
 def is_up(state: State) -> bool:
     """Whether a supervisor lives: it holds the directory's lock as long as it does."""
-    if not state.directory.is_dir():
+    if not state.is_there():
         return False
     with state.locked() as ours:
         return not ours
@@ -224,12 +224,13 @@ def _until_ready(line: Line, say: Say) -> Json:
     while True:
         found = _with_answers(line.ask("status"))
         _check_alive(found)
-        if not (silent := [part["name"] for part in found["processes"] if not part["answers"]]):
+        if not (silent := [part for part in found["processes"] if not part["answers"]]):
             return found
         if time.monotonic() > give_up:
-            raise MeshError(f"{', '.join(silent)} did not answer within {READY:g} s: see {found['directory']}/logs")
+            words = [f"{part['name']}: {_last_words(part)}" for part in silent]
+            raise MeshError(f"no answer within {READY:g} s from {'; '.join(words)}")
         if time.monotonic() > speak:
-            say(f"waiting for {', '.join(silent)}")
+            say(f"waiting for {', '.join(part['name'] for part in silent)}")
             speak += 2
         time.sleep(0.02)
 
@@ -251,14 +252,19 @@ def _has_its_app(state: State, sidecar: str) -> bool:
     admin_socket = state.socket(sidecar, "adm")
     if not (outbound.exists() and admin_socket.exists()):
         return True
-    return admin.value(admin_socket, "http.outbound.downstream_cx_active") > 0
+    with suppress(OSError, ValueError):  # dead again, or too busy to answer
+        return admin.value(admin_socket, "http.outbound.downstream_cx_active") > 0
+    return False
 
 
 def _check_alive(found: Json) -> None:
     for part in found["processes"]:
         if not part["runs"]:
-            words = process.last_words(Path(part["log"]))
-            raise MeshError(f"{part['name']} {part['state']}: {words or 'it said nothing'}")
+            raise MeshError(f"{part['name']} {part['state']}: {_last_words(part)}")
+
+
+def _last_words(part: Json) -> str:
+    return process.last_words(Path(part["log"])) or "it said nothing"
 
 
 def _with_answers(found: Json) -> Json:

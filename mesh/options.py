@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mesh import topology
@@ -84,7 +85,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch-spans", action="store_true", help="spans cost less and the last ones may be lost: for benchmarks")
     add("--access-log", action="store_true", help="a line per request in each Envoy's log")
-    add("--envoy", metavar="PATH", help="an Envoy other than the installed one")
+    add("--envoy", type=_program, metavar="PATH", help="an Envoy other than the installed one")
 
 
 def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -102,9 +103,12 @@ def parse_run(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """The command to run in a service's place, by service."""
     pairs = [_by_service("--run", text) for text in texts]
     try:
-        return {service: tuple(shlex.split(command)) for service, command in pairs}
+        commands = {service: tuple(shlex.split(command)) for service, command in pairs}
     except ValueError as error:
         raise MeshError(f"--run: {str(error).lower()}: quote the command as a shell wants it") from error
+    if empty := [service for service, command in commands.items() if not command]:
+        raise MeshError(f"--run {empty[0]}=: write the command to run in its place")
+    return commands
 
 
 def parse_faults(texts: tuple[str, ...]) -> dict[str, tuple[Fault, ...]]:
@@ -148,6 +152,11 @@ def _delay(text: str) -> float:
     if not match or float(match[1]) == 0:
         raise MeshError(f"--faults: {text} is no delay: write 200ms or 1.5s")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _program(text: str) -> str:
+    """A path means the same in the supervisor's folder as in the user's; a name is looked for on PATH."""
+    return str(Path(text).absolute()) if "/" in text else text
 
 
 def _port(text: str) -> int:

@@ -50,6 +50,16 @@ class State:
         except OSError as error:
             raise MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another") from error
 
+    def is_there(self) -> bool:
+        """MeshError where it is not ours alone: another user's mesh is none to talk to."""
+        try:
+            self._check_private()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another") from error
+        return True
+
     def _check_length(self) -> None:
         excess = len(os.fsencode(self.directory / _LONGEST_NAME)) - _LONGEST_SOCKET_PATH
         if excess > 0:
@@ -86,8 +96,8 @@ class State:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Whether we hold it now; False: a mesh is up, or there is no such directory."""
-        descriptor = self.lock() if self.directory.is_dir() else None
+        """Whether we hold it now; False: a mesh is up, or there is no such directory. MeshError as above."""
+        descriptor = self.lock() if self.is_there() else None
         try:
             yield descriptor is not None
         finally:

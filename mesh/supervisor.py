@@ -224,13 +224,15 @@ async def serve(options: Options, state: State, owner: socket.socket) -> int:
     with _signals(supervisor):
         try:
             supervisor.start()
+            async with _control(supervisor, owner):
+                await _until_asked(supervisor)
+                await supervisor.stop()
         except MeshError as error:
-            owner.sendall(_line({"error": str(error)}))
-            await supervisor.stop()
+            with suppress(OSError):  # whoever asked is gone
+                owner.sendall(_line({"error": str(error)}))
             return 1
-        async with _control(supervisor, owner):
-            await _until_asked(supervisor)
-            await supervisor.stop()
+        finally:
+            await supervisor.stop()  # also where something failed that nobody foresaw, such as a full disk
     _note("down")
     return 0
 
@@ -289,15 +291,14 @@ class _Conversation:
         self._owns = owns
 
     async def hold(self) -> None:
-        tell = self._tell
-        self._supervisor.audience.add(tell)
         try:
             while line := await self._reader.readline():
                 self.say(self._answer(line))
         except ConnectionError:
             pass
         finally:
-            self._supervisor.audience.discard(tell)
+            self._supervisor.audience.discard(self._tell)
+            self._writer.close()
             if self._owns:
                 self._supervisor.stop_soon()
 
@@ -324,6 +325,7 @@ class _Conversation:
         if command == "release":
             self._owns = False
             return {"released": True}
+        self._supervisor.audience.add(self._tell)
         self._supervisor.stop_soon()
         return {"step": "taking the mesh down"}
 
@@ -338,9 +340,9 @@ def _note(text: str) -> None:
 
 def _cut(log: Path) -> None:
     """Keep the log's last part beside it. The writer appends, and goes on at the new end."""
-    with log.open("rb") as file:
+    with log.open("rb") as file, log.with_suffix(".log.1").open("wb") as kept:
         file.seek(-LOG_LIMIT // 2, os.SEEK_END)
-        log.with_suffix(".log.1").write_bytes(file.read())
+        shutil.copyfileobj(file, kept)  # a piece at a time: read whole, it would stay in this process's memory
     os.truncate(log, 0)
 
 

@@ -80,7 +80,7 @@ def parse_call(document: Any) -> Call:
         trace_ids=tuple(dict.fromkeys(_trace_ids(document))),
         rpc=_text(document, "rpc"),
         verdict=document["verdict"],
-        problems=tuple(str(item)[:_LONGEST] for item in _items(document, "problems")),
+        problems=tuple(_plain(item) for item in _items(document, "problems")),
         hops=tuple(_hop(item) for item in _items(document, "hops")),
     )
 
@@ -109,7 +109,12 @@ def _header(document: Any) -> Header:
 
 def _text(document: dict[str, Any], key: str) -> str:
     value = document.get(key)
-    return "" if value is None else str(value)[:_LONGEST]
+    return "" if value is None else _plain(value)
+
+
+def _plain(value: object) -> str:
+    # JSON may hold half a surrogate pair, which no page can be encoded with.
+    return str(value)[:_LONGEST].encode(errors="replace").decode()
 
 
 def _items(document: dict[str, Any], key: str) -> list[Any]:

@@ -133,12 +133,15 @@ def _layers(nodes: tuple[Key, ...], links: tuple[Link, ...]) -> dict[Key, int]:
     layers = dict.fromkeys(nodes, 0)
     # Services that call each other in a circle would push one another on for ever.
     for _ in nodes:
+        before = dict(layers)
         for band, name in nodes:
             if band == name and ("", name) in layers:
                 layers[band, name] = layers["", name]
         for link in links:
             if link.callee[0] != link.callee[1]:
                 layers[link.callee] = min(len(nodes), max(layers[link.callee], layers[link.caller] + 1))
+        if layers == before:
+            break
     return layers
 
 

@@ -17,6 +17,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 CHUNK_SPANS = 500
 
 
+# What a body of the wrong shape raises depends on where it is wrong; SystemError is upb's for half a surrogate pair.
+_WRONG = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, SystemError)
+
+
 class MalformedError(ValueError):
     """A body that is not what its content type says; the text is for the sender."""
 
@@ -54,8 +58,7 @@ def from_document(document: Any) -> ExportTraceServiceRequest:
         for span in _json_spans(document):
             _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
         return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
-    # What a body of the wrong shape raises depends on where it is wrong.
-    except (ValueError, TypeError, AttributeError, RecursionError, json_format.Error) as error:
+    except (*_WRONG, json_format.Error) as error:
         raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
 
 

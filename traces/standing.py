@@ -11,6 +11,8 @@ from traces.summary import Summary, Top
 
 # The proxies of a call report one after the other; until then a trace that lacks a span is not called broken.
 ARRIVING_NS = 1_500_000_000
+# More traces share a request id only where a caller sends the same one always: they are no pieces of one call.
+_MOST_PIECES = 100
 
 
 class State(StrEnum):
@@ -101,7 +103,8 @@ def _groups(by_id: dict[str, Summary], noted: dict[str, Call]) -> dict[str, tupl
     for trace_id, summary in by_id.items():
         found = {trace_id: None}
         for key in _request_keys(summary):
-            found |= members[key]
+            if len(members[key]) <= _MOST_PIECES:
+                found |= members[key]
         if trace_id in noted:
             found |= dict.fromkeys(other for other in noted[trace_id].trace_ids if other in by_id)
         groups[trace_id] = tuple(sorted((by_id[other] for other in found), key=lambda piece: piece.start_ns))

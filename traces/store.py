@@ -63,9 +63,6 @@ class TraceStore:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, trace_id: str) -> bool:
-        return trace_id in self._entries
-
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Called after each addition."""
         self._watchers.append(watcher)
@@ -87,8 +84,8 @@ class TraceStore:
         entry = self._entries.get(chunk.trace_id) or _Entry()
         size = len(chunk.data) + chunk.spans * SPAN_OVERHEAD
         entry.summary = None
-        entry.cut = entry.spans + chunk.spans > self.limits.spans_per_trace or entry.size + size > self.limits.size
-        if entry.cut:
+        if entry.spans + chunk.spans > self.limits.spans_per_trace or entry.size + size > self.limits.size:
+            entry.cut = True
             return False
         if chunk.trace_id not in self._entries:
             self._entries[chunk.trace_id] = entry

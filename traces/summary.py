@@ -36,7 +36,6 @@ class Summary:
     name: str
     spans: int
     tops: tuple[Top, ...]
-    missing_parents: int
     errors: int
     cut: bool
     services: tuple[str, ...]
@@ -56,7 +55,6 @@ def summarize(trace: Trace, *, changed_ns: int = 0, cut: bool = False) -> Summar
         name=next((name for span in trace.spans if (name := rpc_of(span))), sys.intern(trace.tops[0].name)),
         spans=len(trace.spans),
         tops=tuple(Top(node(top), top.kind, bool(top.parent_id)) for top in trace.tops),
-        missing_parents=len(trace.missing_parents),
         errors=sum(span.error for span in trace.spans),
         cut=cut,
         services=_distinct(node(span) for span in trace.spans),

@@ -10,6 +10,9 @@ from functools import cached_property
 
 from traces.spans import Kind, Span, fold
 
+# In a circle of calls, paths would grow as long as the trace: deeper calls count as part of the last one.
+_DEEPEST = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -66,7 +69,6 @@ class Edge:
 
     path: tuple[str, ...]
     piece: int
-    start_ns: int
     duration_ns: int
     own_ns: int
     error: bool
@@ -140,7 +142,8 @@ def _paths(trace: Trace) -> list[tuple[str, ...]]:
     for row in trace.rows:
         above = paths[row.parent] if row.parent is not None else ()
         name = node(row.span)
-        paths.append(above if above and above[-1] == name else (*above, name))
+        folds = above and (above[-1] == name or len(above) == _DEEPEST)
+        paths.append(above if folds else (*above, name))
     return paths
 
 
@@ -154,10 +157,10 @@ def _edges(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[Edge]:
             caller = trace.rows[row.parent].span
             span = caller if caller.kind is Kind.CLIENT else row.span
             error = span.error or row.span.error
-            yield Edge(paths[index], piece, span.start_ns, span.duration_ns, made[index], error, seen=True)
+            yield Edge(paths[index], piece, span.duration_ns, made[index], error, seen=True)
         if index not in answered and (callee := _unseen(row.span)):
             span, path = row.span, (*paths[index], callee)
-            yield Edge(path, piece, span.start_ns, span.duration_ns, span.duration_ns, span.error, seen=False)
+            yield Edge(path, piece, span.duration_ns, span.duration_ns, span.error, seen=False)
 
 
 def _own_times(trace: Trace, paths: list[tuple[str, ...]]) -> list[int]:

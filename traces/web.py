@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -74,7 +74,7 @@ async def _note(request: Request, calls: CallLog, receiver: Receiver, changes: C
             raise RefusedError(415, "use content-type application/json")
         body = await read_body(request)
         calls.add(parse_calls(body), len(body))
-    except (RefusedError, ValueError) as error:
+    except (ClientDisconnect, RefusedError, ValueError) as error:
         receiver.refused["calls"] += 1
         return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
     changes.tell()

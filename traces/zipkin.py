@@ -26,7 +26,7 @@ def parse(body: bytes) -> ExportTraceServiceRequest:
     try:
         for span in _list(json.loads(body)):
             _add(request, span)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
         raise MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}") from error
     return request
 

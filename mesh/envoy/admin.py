@@ -23,6 +23,8 @@ def _ask(path: Path, method: str, url: str, timeout: float = 2.0) -> tuple[int, 
         connection.request(method, url)
         answer = connection.getresponse()
         return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"Envoy's answer broke off: {error!r}") from error
     finally:
         connection.close()
 
@@ -30,7 +32,7 @@ def _ask(path: Path, method: str, url: str, timeout: float = 2.0) -> tuple[int, 
 def is_ready(path: Path) -> bool:
     try:
         status, _ = _ask(path, "GET", "/ready")
-    except (OSError, http.client.HTTPException):
+    except OSError:
         return False
     return status == 200
 

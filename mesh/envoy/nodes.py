@@ -146,7 +146,7 @@ def _fault(fault: Fault) -> Json:
     kind = "extensions.filters.http.fault.v3.HTTPFault"
     share = percentage(fault.percent)
     if fault.delay is not None:
-        settings = typed(kind, delay={"fixed_delay": f"{fault.delay:g}s", "percentage": share})
+        settings = typed(kind, delay={"fixed_delay": f"{fault.delay:.9f}s", "percentage": share})
     else:
         settings = typed(kind, abort={"grpc_status": fault.status, "percentage": share})
     return {"name": "envoy.filters.http.fault", "typed_config": settings}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -22,19 +21,13 @@ from tests.mesh.support import ANY_PORTS, Mesh, call, mesh, state_directory
 from tests.soak.in_flight import in_flight
 from tests.support.processes import ROOT, environment
 from tests.support.stub import ask, connect
+from tests.support.vanishing import streaming_caller
 from tests.support.waiting import wait_for
 
 SECONDS = float(os.environ.get("TALK_TEST_SECONDS", "60"))
 OK = grpc.StatusCode.OK
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(SECONDS + 300)]
-
-
-@contextmanager
-def _replicated(*options: str) -> Iterator[Mesh]:
-    """A mesh with two of each service, and no canary's worth of surprises in it."""
-    with mesh("--replicas", "2", *options) as one:
-        yield one
 
 
 def _heal(one: Mesh) -> None:
@@ -92,7 +85,7 @@ def test_every_call_ends_with_a_documented_status_within_its_deadline_whatever_i
     seed = random.SystemRandom().randrange(10_000)
     choose = random.Random(seed)  # noqa: S311 (what is chosen can be chosen again, by the seed)
     done = []
-    with _replicated() as one, Callers(one.target).running() as callers:
+    with mesh("--replicas", "2") as one, Callers(one.target).running() as callers:
         names = sorted(set(one.pids) - {"mesh"})
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
@@ -112,7 +105,7 @@ def _is_whole_again(one: Mesh, limit: float) -> None:
 
 
 def test_with_two_replicas_999_of_1000_unary_calls_succeed_while_one_at_a_time_is_killed() -> None:
-    with _replicated() as one, Callers(one.target, ["Talk"]).running() as callers:
+    with mesh("--replicas", "2") as one, Callers(one.target, ["Talk"]).running() as callers:
         replicas = [name for name in one.pids if name.startswith("svc") and "canary" not in name]
         end = time.monotonic() + SECONDS
         for name in itertools.cycle(replicas):
@@ -126,7 +119,7 @@ def test_with_two_replicas_999_of_1000_unary_calls_succeed_while_one_at_a_time_i
 
 
 def test_a_rolling_restart_of_all_services_loses_no_unary_call() -> None:
-    with _replicated() as one, Callers(one.target, ["Talk"]).running() as callers:
+    with mesh("--replicas", "2") as one, Callers(one.target, ["Talk"]).running() as callers:
         for name in [name for name in one.pids if name.startswith("svc") and not name.endswith("sidecar")]:
             callers.go_on(50)
             _restart(one, name, callers)
@@ -188,26 +181,10 @@ def _rss(one: Mesh) -> dict[str, int]:
     return {name: int(psutil.Process(pid).memory_info().rss) for name, pid in one.pids.items()}
 
 
-VANISHING = """
-import sys
-from tests.support.stub import ask, connect
-with connect(sys.argv[1]) as stub:
-    call = stub.talk_bidirectional(iter(lambda: ask("0"), None))
-    next(call)
-    print("streaming", flush=True)
-    for _ in call:
-        pass
-"""
-
-
 def test_nothing_is_left_anywhere_of_callers_that_vanish(watched: Mesh) -> None:
-    command = [sys.executable, "-c", VANISHING, watched.target]
     for _ in range(3):
-        with subprocess.Popen(command, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE) as caller:
-            assert caller.stdout is not None
-            assert caller.stdout.readline() == b"streaming\n"
+        with streaming_caller(watched.target):
             assert in_flight(watched) > 0
-            caller.kill()
     wait_for(lambda: in_flight(watched) == 0, "every call has ended, at every hop")
 
 

@@ -3,12 +3,14 @@
 import json
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import grpc
 import psutil
@@ -19,6 +21,7 @@ from tests.client.run import Finished, client
 from tests.client.terminal import client_on_terminal
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import ROOT, Chain, chain, environment
+from tests.support.stub import ask
 from tests.support.waiting import wait_for
 
 RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
@@ -219,31 +222,58 @@ def test_a_terminal_sees_it_live_and_then_the_figures(whole: Chain) -> None:
     assert "…" not in ended.shown
 
 
-GHZ = shutil.which("ghz")
 RATE, SECONDS, TURNS = 50, 5, 3
 
 
-def their_turn(target: str) -> tuple[float, float]:
-    """Calls a second and median latency in ms, as ghz sees them."""
+class Turn(NamedTuple):
+    """What a load generator saw."""
+
+    calls_per_s: float
+    median_ms: float
+
+
+def ghz(target: str, _: Path) -> Turn:
     load = ["--insecure", "--rps", str(RATE), "--total", str(RATE * SECONDS), "--concurrency", "16"]
     call = ["--proto", "protos/landing.proto", "--import-paths", ".", "--call", "org.feuyeux.grpc.LandingService.Talk"]
-    command = [str(GHZ), *load, *call, "--data", '{"data": "0", "meta": "GHZ"}', "--format", "json", target]
+    command = ["ghz", *load, *call, "--data", '{"data": "0", "meta": "GHZ"}', "--format", "json", target]
     found = json.loads(subprocess.run(command, capture_output=True, cwd=ROOT, check=True, timeout=60).stdout)
     median = next(one["latency"] for one in found["latencyDistribution"] if one["percentage"] == 50)
-    return found["rps"], median / 1e6
+    return Turn(found["rps"], median / 1e6)
 
 
-def our_turn(target: str) -> tuple[float, float]:
-    """The same, as `client load` sees them."""
+def h2load(target: str, folder: Path) -> Turn:
+    body, log = folder / "body", folder / "log"
+    request = ask("0")
+    body.write_bytes(b"\0" + len(request).to_bytes(4, "big") + request)
+    log.unlink(missing_ok=True)
+    load = ["--rps", str(RATE), "--requests", str(RATE * SECONDS), "--max-concurrent-streams", "16"]
+    call = ["--header", "te: trailers", "--header", "content-type: application/grpc", "--data", str(body)]
+    command = ["h2load", *load, *call, "--log-file", str(log), f"http://{target}/org.feuyeux.grpc.LandingService/Talk"]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    starts, _, durations = zip(*(map(int, line.split()) for line in log.read_text().splitlines()), strict=True)
+    return Turn((len(starts) - 1) / (max(starts) - min(starts)) * 1e6, statistics.median(durations) / 1e3)
+
+
+def ours(target: str) -> Turn:
     load = ("--rpc", "Talk", "--rate", str(RATE), "--duration", f"{SECONDS}s", "--warmup", "1s")
     found = client("load", "--target", target, *load, "--json").json
-    return found["calls_per_s"], found["latency_ms"]["p50"]
+    return Turn(found["calls_per_s"], found["latency_ms"]["p50"])
 
 
-@pytest.mark.skipif(GHZ is None, reason="needs ghz: go install github.com/bojand/ghz/cmd/ghz@latest")
-def test_it_agrees_with_another_load_generator(whole: Chain) -> None:
-    turns = [(their_turn(whole.target), our_turn(whole.target)) for _ in range(TURNS)]
+@pytest.mark.parametrize(
+    "generator",
+    [
+        pytest.param(ghz, marks=pytest.mark.skipif(shutil.which("ghz") is None, reason="ghz is not installed")),
+        pytest.param(
+            h2load, marks=pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
+        ),
+    ],
+)
+def test_it_agrees_with_another_load_generator(
+    whole: Chain, tmp_path: Path, generator: Callable[[str, Path], Turn]
+) -> None:
+    theirs, own = zip(*[(generator(whole.target, tmp_path), ours(whole.target)) for _ in range(TURNS)], strict=True)
+    print(f"theirs: {theirs}\nours: {own}")  # noqa: T201 (shown with -s, and where the test fails)
     # The best turn of each: what else the machine does only ever adds.
-    theirs, ours = ([turn[side] for turn in turns] for side in (0, 1))
-    assert max(rate for rate, _ in ours) == pytest.approx(max(rate for rate, _ in theirs), rel=0.02)
-    assert min(median for _, median in ours) == pytest.approx(min(median for _, median in theirs), rel=0.25)
+    assert max(one.calls_per_s for one in own) == pytest.approx(max(one.calls_per_s for one in theirs), rel=0.02)
+    assert min(one.median_ms for one in own) == pytest.approx(min(one.median_ms for one in theirs), rel=0.25)

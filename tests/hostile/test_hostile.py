@@ -34,7 +34,6 @@ class Place:
     logs: Path
 
     def rss(self) -> dict[str, int]:
-        """psutil.NoSuchProcess where one has crashed."""
         return {name: int(psutil.Process(pid).memory_info().rss) for name, pid in self.pids.items()}
 
 
@@ -196,5 +195,12 @@ def _check_served(place: Place) -> None:
 
 def _check_unharmed(place: Place, rss: Mapping[str, int]) -> None:
     assert {name: size for name, size in rss.items() if size >= MOST_RSS} == {}
-    assert [pid for pid in place.pids.values() if not psutil.pid_exists(pid)] == []
+    assert [name for name, pid in place.pids.items() if not _lives(pid)] == []
     assert [log.name for log in place.logs.glob("*.log") if "Traceback" in log.read_text(errors="replace")] == []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,9 +1,5 @@
 """What a long stream weighs, and that nothing is left of one whose caller vanishes."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,8 +9,9 @@ import psutil
 import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 
-from tests.support.processes import ROOT, Chain, chain, environment
+from tests.support.processes import Chain, chain
 from tests.support.stub import ask, connect
+from tests.support.vanishing import streaming_caller
 from tests.support.waiting import wait_for
 
 MESSAGES = 50_000
@@ -64,30 +61,11 @@ def test_a_long_stream_against_a_reader_that_stalls_weighs_little(running: Chain
     assert max(scale.most.values()) < MOST_RSS, scale.most
 
 
-VANISHING = """
-import os, sys
-from tests.support.stub import ask, connect
-with connect(sys.argv[1]) as stub:
-    call = stub.talk_bidirectional(iter(lambda: ask("0"), None))
-    next(call)
-    print("streaming", flush=True)
-    for _ in call:
-        pass
-"""
-
-
 def test_nothing_is_left_of_a_stream_whose_caller_vanishes(running: Chain) -> None:
     ended = {name: _streams_ended(running, name) for name in running.services}
-    caller = subprocess.Popen(
-        [sys.executable, "-c", VANISHING, running.target], cwd=ROOT, env=environment({}), stdout=subprocess.PIPE
-    )
-    assert caller.stdout is not None
-    assert caller.stdout.readline() == b"streaming\n"
     targets = [one.addresses[0] for one in running.services.values()]
-    assert all(_calls_open(target) for target in targets)
-    os.kill(caller.pid, signal.SIGKILL)
-    caller.wait()
-    caller.stdout.close()
+    with streaming_caller(running.target):
+        assert all(_calls_open(target) for target in targets)
     wait_for(lambda: not any(_calls_open(target) for target in targets), "every hop's call has ended", timeout=10)
     for name in ("svc1", "svc2", "svc3"):
         wait_for(partial(_has_ended, running, name, ended[name]), f"{name} has logged the end")

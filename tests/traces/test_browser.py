@@ -9,10 +9,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.support.waiting import wait_for
 from tests.traces.browsing import PATIENCE_MS, chromium, violations, watched
 from tests.traces.calls import new_id, talk_parts
-from tests.traces.pages import Filled, broken_call, fill, send
+from tests.traces.pages import Filled, broken_call, send
 from tests.traces.support import Store, export_request, running_store
 from tests.traces.test_pages import EVIL, PAGES, evil_parts
 
@@ -29,19 +28,6 @@ AIM_S = 2.0
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with running_store() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def filled(store: Store) -> Filled:
-    made = fill(store)
-    wait_for(lambda: "2 broken ones" in store.get("/traces").text, "the pieces count as broken")
-    return made
 
 
 @pytest.fixture

@@ -4,33 +4,20 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
 
 from tests.support.waiting import wait_for
 from tests.traces.calls import new_id, talk_parts
-from tests.traces.pages import RPCS, Filled, broken_call, fill, note
+from tests.traces.pages import RPCS, Filled, broken_call, note
 from tests.traces.support import Part, Store, export_request, running_store
+from traces.calls import parse_calls
 
 PAGES = ("/", "/traces", "/paths")
 MIB = 1024**2
 # What was measured: pytest -rP -o log_level=INFO shows it.
 FIGURES = logging.getLogger("figures")
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with running_store() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def filled(store: Store) -> Filled:
-    made = fill(store)
-    wait_for(lambda: "2 broken ones" in store.get("/traces").text, "the pieces count as broken")
-    return made
 
 
 class Text(HTMLParser):
@@ -276,6 +263,11 @@ def test_what_is_no_call_is_refused_and_counted(store: Store, body: bytes, kind:
     answer = store.client.post(f"http://{store.http}/api/calls", content=body, headers={"content-type": kind})
     assert (answer.status_code, "error" in answer.json()) == (status, True)
     assert store.health()["refused"]["requests"]["calls"] == before + 1
+
+
+def test_half_a_surrogate_pair_in_a_call_is_shown_and_breaks_no_page() -> None:
+    (call,) = parse_calls(rb'{"verdict": "broken", "rpc": "\ud800", "problems": ["\ud800"]}')
+    assert (call.rpc, call.problems) == ("?", ("?",))
 
 
 def test_calls_are_bounded_the_oldest_go_first() -> None:

@@ -77,6 +77,7 @@ def test_snake_case_is_accepted_too(store: Store) -> None:
         ({"startTimeMin": "yesterday"}, "malformed parameter query.startTimeMin"),
         ({"startTimeMax": "2026-11-01T00:00:00"}, "malformed parameter query.startTimeMax"),
         ({"durationMin": "1 s"}, "malformed parameter query.durationMin"),
+        ({"durationMin": "9" * 400 + "s"}, "malformed parameter query.durationMin"),
         ({"durationMax": "-1s"}, "malformed parameter query.durationMax"),
         ({"searchDepth": "-1"}, "malformed parameter query.searchDepth"),
         ({"searchDepth": "ten"}, "malformed parameter query.searchDepth"),

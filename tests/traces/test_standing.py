@@ -115,3 +115,8 @@ def test_what_lacks_a_span_is_arriving_first_and_broken_later() -> None:
     one = summary("t", *CHAIN[1:], changed=1000)
     assert stand(one, now=1000 + ARRIVING_NS - 1)["t"].state is State.ARRIVING
     assert stand(one, now=1000 + ARRIVING_NS)["t"].state is State.BROKEN
+
+
+def test_traces_of_a_caller_that_always_sends_the_same_request_id_are_no_pieces_of_one_call() -> None:
+    standing = stand(*[summary(str(number), *CHAIN, request="always") for number in range(150)])
+    assert {one.siblings for one in standing.values()} == {()}

@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 from tests.traces.calls import new_id, talk_parts
 from tests.traces.support import export_request
@@ -67,3 +68,12 @@ def test_settling_takes_no_more_than_it_is_asked_to() -> None:
     for _ in range(5):
         store.add(chunks(new_id(16)))
     assert [store.settle(2), store.settle(2), store.settle(2)] == [True, True, False]
+
+
+def test_a_trace_that_was_cut_says_so_whatever_comes_after() -> None:
+    store = TraceStore(Limits(spans_per_trace=10))
+    first, second = chunks(new_id(16)), chunks(new_id(16))
+    trace_id = first[0].trace_id
+    long = replace(first[0], spans=10)
+    store.add([first[0], long, *[replace(one, trace_id=trace_id) for one in second[:1]]])
+    assert next(store.summaries()).cut

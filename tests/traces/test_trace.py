@@ -199,3 +199,8 @@ def test_any_heap_of_spans_makes_a_trace_in_which_each_stands_once_and_below_its
 def test_ten_thousand_spans_one_below_the_other_are_assembled() -> None:
     deep = [span(f"{n:016x}", f"{n - 1:016x}" if n else "", at=n) for n in range(10_000)]
     assert assemble(deep).rows[-1].depth == 9_999
+
+
+def test_calls_in_a_circle_make_no_path_as_long_as_the_trace() -> None:
+    circle = [span(f"{at:x}", f"{at - 1:x}" if at else "", "ab"[at % 2], S, at) for at in range(1000)]
+    assert max(len(edge.path) for edge in edges(assemble(circle))) == 64

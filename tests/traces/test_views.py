@@ -26,7 +26,7 @@ def test_percentiles_are_measured_values(percent: int, value: int) -> None:
 
 
 def edge(took: int, *, error: bool = False) -> Edge:
-    return Edge(("a", "b"), 0, 0, took, took, error, seen=True)
+    return Edge(("a", "b"), 0, took, took, error, seen=True)
 
 
 def test_a_load_counts_calls_errors_and_latencies() -> None:

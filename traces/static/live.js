@@ -5,6 +5,10 @@ const button = document.getElementById("live");
 const label = document.getElementById("live-text");
 const PAUSE_MS = 1000; // at most one fetch a second, however much comes in
 
+const RETRY_MS = 5000;
+
+let events = null;
+let lost = false;
 let paused = false;
 let due = false;
 let busy = false;
@@ -51,15 +55,19 @@ async function refresh() {
 }
 
 function listen() {
-  const events = new EventSource("/events");
-  let lost = false;
-  events.onopen = () => {
+  const own = events = new EventSource("/events");
+  own.onopen = () => {
     if (!paused) say("Live", "live");
     if (lost) refresh();
     lost = false;
   };
-  events.onerror = () => { lost = true; say("Store not reached", "lost"); };
-  events.addEventListener("change", refresh);
+  own.onerror = () => {
+    lost = true;
+    say("Store not reached", "lost");
+    // Where the store refused, the browser does not try again.
+    if (own.readyState === EventSource.CLOSED) setTimeout(() => { if (own === events) listen(); }, RETRY_MS);
+  };
+  own.addEventListener("change", refresh);
 }
 
 button.addEventListener("click", () => {
@@ -69,7 +77,16 @@ button.addEventListener("click", () => {
   if (!paused && due) refresh();
 });
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden && due) refresh(); });
+// A browser has six connections to a host: a page that nobody sees leaves them to the others.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    events.close();
+    events = null;
+  } else {
+    listen();
+    refresh();
+  }
+});
 
 // Up and down walk through the spans; Enter opens one, as it does for every <summary>.
 document.addEventListener("keydown", (event) => {
