@@ -29,6 +29,7 @@ WRONG = {
     ("propagate", "svc2"): "begin with",
     ("propagate", "client=none"): "begin with",
     ("run", "svc2='"): "quote the command",
+    ("run", "svc2= "): "write the command to run",
 }
 
 NEEDS_ENVOYS: dict[str, dict[str, object]] = {

@@ -10,6 +10,7 @@ import pytest
 from mesh import ports
 from mesh.errors import MeshError
 from mesh.state import State
+from tests.mesh.support import Mesh
 
 
 def test_a_new_directory_is_the_owners_alone(state: Path) -> None:
@@ -29,6 +30,9 @@ def test_a_path_too_long_for_unix_sockets_is_refused_by_how_much(state: Path) ->
 
 def test_a_directory_that_others_may_open_is_refused(state: Path) -> None:
     state.chmod(0o755)
+    for command in ("status", "down", "logs"):
+        done = Mesh(state).run(command, *(["svc1"] if command == "logs" else []))
+        assert (done.returncode, "is open to others" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
     with pytest.raises(MeshError, match="is open to others: chmod 700 it"):
         State(state).prepare()
 
