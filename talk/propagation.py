@@ -175,8 +175,13 @@ def onward(received: Iterable[Received]) -> OrderedMetadata:
 
 
 def backward(metadata: Iterable[Pair]) -> tuple[Pair, ...]:
-    """The metadata of a later hop's answer that goes back to the caller: all but what belongs to one hop."""
-    return tuple(pair for pair in metadata if pair[0] in _RETURNED or not is_reserved(pair[0]))
+    """The metadata of a later hop's answer that goes back to the caller: all but what belongs to one hop.
+
+    And but for values that gRPC would not send: with one of them the caller would get no answer at all.
+    """
+    return tuple(
+        (key, value) for key, value in metadata if (key in _RETURNED or not is_reserved(key)) and is_sendable(value)
+    )
 
 
 def trace_id(metadata: Sequence[Pair]) -> str:

@@ -188,7 +188,11 @@ async def _relay_requests(call: _RequestStream, context: Context, exchange: Exch
 
 
 async def _relay_answer(call: _AnswerOne, context: Context, exchange: Exchange) -> bytes:
-    answer = await call
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError:
+        await _send_initial_metadata(call, context)
+        raise
     await _send_initial_metadata(call, context)
     exchange.messages_out = 1
     exchange.trailers = backward(await call.trailing_metadata())

@@ -75,7 +75,7 @@ def passing_back(call: Any, context: grpc.ServicerContext) -> Iterator[None]:
         call.cancel()
     try:
         yield
-    except grpc.RpcError:
+    except (grpc.RpcError, grpc.FutureCancelledError):
         context.set_trailing_metadata(call.trailing_metadata())
         context.abort(call.code(), call.details())
     context.set_trailing_metadata(call.trailing_metadata())

@@ -21,11 +21,17 @@ Command = Sequence[str | Path]
 
 
 def aio(_: Path) -> Command:
-    return (sys.executable, "-m", "docs.examples.aio_hop")
+    return _logging("docs.examples.aio_hop")
 
 
 def sync(_: Path) -> Command:
-    return (sys.executable, "-m", "docs.examples.sync_hop")
+    return _logging("docs.examples.sync_hop")
+
+
+def _logging(module: str) -> Command:
+    """Runs a module with logging on, where grpcio tells which errors have left a handler uncaught."""
+    run = f"import logging, runpy; logging.basicConfig(); runpy.run_module('{module}', run_name='__main__')"
+    return (sys.executable, "-c", run)
 
 
 def node(_: Path) -> Command:

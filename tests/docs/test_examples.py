@@ -71,6 +71,7 @@ def _two_hops(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Ite
         hop(example.command, sockets["1"], sockets["2"], folder / "1.log"),
     ):
         yield TwoHops(example, leaf, sockets["1"])
+    assert "Traceback" not in (folder / "1.log").read_text() + (folder / "2.log").read_text()
 
 
 @pytest.fixture

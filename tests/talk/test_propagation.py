@@ -72,9 +72,10 @@ def test_a_value_that_grpc_would_refuse_to_send_stays_behind(value: str) -> None
     assert Propagation().sort([("baggage", value)]) == [("baggage", value, REFUSED)]
 
 
-def test_what_comes_back_is_rid_of_what_belongs_to_one_hop() -> None:
+def test_what_comes_back_is_rid_of_what_belongs_to_one_hop_and_of_what_grpc_would_refuse_to_send() -> None:
     kept: list[Pair] = [("talk-hop-bin", b"1"), ("grpc-status-details-bin", b"2"), ("x-mine", "3"), ("x-mine", "4")]
     dropped: list[Pair] = [("server", "envoy"), ("date", "now"), ("x-envoy-upstream-service-time", "1"), ("grpc-x", "")]
+    dropped += [("x-note", "\u00e4"), ("x-note", "a\nb")]
     assert backward(kept + dropped) == tuple(kept)
 
 
