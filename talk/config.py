@@ -7,6 +7,7 @@ table; a test holds it against `SETTINGS`.
 import difflib
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +131,23 @@ def _items(value: Any) -> tuple[str, ...]:
     return tuple(_text(part).strip() for part in parts if part != "")
 
 
-def _file(value: Any) -> Path:
+def _pem(value: Any) -> Path:
     path = Path(_text(value))
     try:
-        path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}; give the path of a PEM file") from error
+    if b"-----BEGIN " not in content:
+        raise ValueError(f"no PEM in {path}; give the path of a file that holds -----BEGIN ... -----")
+    return path
+
+
+def _authorities(value: Any) -> Path:
+    path = _pem(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise ValueError(f"no certificate in {path}; give the path of a PEM file with the CA's certificate") from error
     return path
 
 
@@ -194,6 +206,8 @@ def _target(value: Any) -> str | None:
 
 def _propagation(value: Any) -> Propagation:
     entries = _items(value)
+    if not entries:
+        raise ValueError("no entries; write default, none or a list")
     if entries == ("none",):
         return Propagation(enabled=False)
     return Propagation(expand(FAMILIES if entries == ("default",) else entries))
@@ -221,12 +235,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "retry": Setting(_switch, False),
     "channelz": Setting(_switch, False),
     "http_proxy": Setting(_switch, False),
-    "tls_cert": Setting(_file, None),
-    "tls_key": Setting(_file, None),
-    "tls_client_ca": Setting(_file, None),
-    "next_hop_ca": Setting(_file, None),
-    "next_hop_cert": Setting(_file, None),
-    "next_hop_key": Setting(_file, None),
+    "tls_cert": Setting(_pem, None),
+    "tls_key": Setting(_pem, None),
+    "tls_client_ca": Setting(_authorities, None),
+    "next_hop_ca": Setting(_authorities, None),
+    "next_hop_cert": Setting(_pem, None),
+    "next_hop_key": Setting(_pem, None),
     "next_hop_authority": Setting(_name, ""),
 }
 
@@ -308,7 +322,22 @@ def _server_tls(settings: Mapping[str, Any], where: Callable[[str], str]) -> Ser
         raise ConfigError(f"{where('tls_cert')}: a certificate needs its key; set tls_cert and tls_key together")
     if cert is None and client_ca is not None:
         raise ConfigError(f"{where('tls_client_ca')}: needs a certificate of our own; set tls_cert and tls_key")
-    return ServerTls(cert, key, client_ca) if cert is not None else None
+    if cert is None:
+        return None
+    _check_pair(cert, key, where("tls_cert"))
+    return ServerTls(cert, key, client_ca)
+
+
+def _check_pair(cert: Path, key: Path, where: str) -> None:
+    """ConfigError where they are no pair: gRPC would say no more than that it cannot listen, or cannot connect."""
+    try:
+        # With a password of its own, none is asked for at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except ssl.SSLError as error:
+        reason = error.reason or "one of them does not parse"
+        raise ConfigError(
+            f"{where}: {cert} and {key} are no pair ({reason}); name a certificate and its own key"
+        ) from error
 
 
 def _next_hop(settings: Mapping[str, Any], where: Callable[[str], str]) -> NextHop | None:
@@ -333,4 +362,6 @@ def _client_tls(settings: Mapping[str, Any], where: Callable[[str], str]) -> Cli
     if ca is None and (cert is not None or settings["next_hop_authority"]):
         # Without it the call would go out in plaintext, and nobody would notice.
         raise ConfigError(f"{where('next_hop_ca')}: missing; name the CA that signed the next hop's certificate")
+    if cert is not None:
+        _check_pair(cert, key, where("next_hop_cert"))
     return ClientTls(ca, cert, key, settings["next_hop_authority"]) if ca is not None else None

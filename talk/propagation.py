@@ -114,7 +114,7 @@ def expand(entries: Iterable[str]) -> tuple[str, ...]:
 
     Raises ValueError for an unknown family and whatever `check_entry` refuses.
     """
-    known = {key for keys in FAMILIES.values() for key in keys}
+    known = _CREDENTIALS.union(*FAMILIES.values())
     expanded: list[str] = []
     for entry in entries:
         if entry not in FAMILIES and entry not in known and not re.search(r"[-*]", check_entry(entry)):

@@ -6,9 +6,11 @@ import pytest
 
 from talk.config import SETTINGS, ConfigError, load
 from talk.propagation import FAMILIES
+from tests.client.certificates import issue
 from tests.support.processes import ROOT, environment
 
 GOOD = "name: svc2\nnext_hop: dns:///svc3:9996\n"
+PEM = "a file with a certificate"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -64,6 +66,7 @@ BAD_FILES = [
     (GOOD + "listen: 0.0.0.0:70000\n", "listen: port '70000' is out of range"),
     (GOOD + f"listen: unix:/{'x' * 120}\n", "has 121 bytes: use 1 to 107"),
     (GOOD + "propagate: [zipkin]\n", "propagate: unknown family 'zipkin'"),
+    (GOOD + "propagate: []\n", "propagate: no entries; write default, none or a list"),
     (GOOD + "propagate: [X-Lane]\n", "propagate: 'X-Lane' has upper-case letters"),
     (GOOD + "propagate_also: [grpc-timeout]\n", "propagate_also: 'grpc-timeout' is reserved"),
     (GOOD + "propagate_also: [x-envoy-retry-on]\n", "propagate_also: 'x-envoy-retry-on' is reserved"),
@@ -71,6 +74,7 @@ BAD_FILES = [
     (GOOD + "retry: perhaps\n", "retry: 'perhaps' is no switch"),
     (GOOD + "log_format: xml\n", "log_format: 'xml' is no log format"),
     (GOOD + "tls_cert: /nowhere.pem\n", "tls_cert: cannot read /nowhere.pem"),
+    (GOOD + f"tls_cert: {ROOT}/LICENSE\n", f"tls_cert: no PEM in {ROOT}/LICENSE"),
     (GOOD + "next_hop_authority: svc3\n", "next_hop_ca: missing; name the CA"),
     ("name: [a\n", "no YAML"),
     ("- a\n- b\n", "holds a list"),
@@ -99,15 +103,34 @@ def test_a_bad_file_is_refused_in_one_line_with_file_key_and_fix(tmp_path: Path,
         ({"TALK_NEXT_HOP": "dns:///svc3:0"}, "port '0' is out of range"),
         ({"TALK_PROPAGTE": "none"}, "environment: TALK_PROPAGTE: unknown variable; did you mean TALK_PROPAGATE?"),
         ({"TALK_CONFIG": "/nowhere.yaml"}, "/nowhere.yaml: No such file or directory"),
-        ({"TALK_TLS_CERT": str(ROOT / "LICENSE")}, "TALK_TLS_CERT: a certificate needs its key"),
-        ({"TALK_TLS_CLIENT_CA": str(ROOT / "LICENSE")}, "TALK_TLS_CLIENT_CA: needs a certificate of our own"),
-        ({"TALK_NEXT_HOP_KEY": str(ROOT / "LICENSE")}, "needs its key; set next_hop_cert and next_hop_key together"),
+        ({"TALK_PROPAGATE": ""}, "environment: TALK_PROPAGATE: no entries; write default, none or a list"),
+        ({"TALK_TLS_CERT": PEM}, "TALK_TLS_CERT: a certificate needs its key"),
+        ({"TALK_TLS_CLIENT_CA": PEM}, "TALK_TLS_CLIENT_CA: needs a certificate of our own"),
+        ({"TALK_NEXT_HOP_KEY": PEM}, "needs its key; set next_hop_cert and next_hop_key together"),
+        ({"TALK_TLS_CERT": PEM, "TALK_TLS_KEY": PEM}, "TALK_TLS_CERT: "),
     ],
 )
 def test_a_bad_variable_is_refused_by_name(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
+    pem = issue(tmp_path, "some").ca
     with pytest.raises(ConfigError) as refused:
-        load(written(tmp_path, GOOD), variables)
+        load(written(tmp_path, GOOD), {name: pem if value == PEM else value for name, value in variables.items()})
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ["TALK_TLS_CLIENT_CA", "TALK_NEXT_HOP_CA"])
+def test_a_ca_without_a_certificate_is_refused_by_name(tmp_path: Path, variable: str) -> None:
+    key = issue(tmp_path, "svc2").key
+    with pytest.raises(ConfigError, match=f"{variable}: no certificate in {key}"):
+        load(written(tmp_path, GOOD), {variable: key})
+
+
+@pytest.mark.parametrize("side", ["TLS", "NEXT_HOP"])
+def test_a_certificate_with_anothers_key_is_refused_by_name(tmp_path: Path, side: str) -> None:
+    ours, other = (issue(tmp_path, name) for name in ("svc2", "other"))
+    variables = {f"TALK_{side}_CERT": ours.cert, f"TALK_{side}_KEY": other.key, "TALK_NEXT_HOP_CA": ours.ca}
+    with pytest.raises(ConfigError, match=f"TALK_{side}_CERT: {ours.cert} and {other.key} are no pair"):
+        load(written(tmp_path, GOOD), variables)
+    assert load(written(tmp_path, GOOD), variables | {f"TALK_{side}_KEY": ours.key})
 
 
 def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_an_entry_that_cannot_be_forwarded_is_refused_by_name(entry: str, reason
 
 def test_a_list_names_families_keys_and_prefixes() -> None:
     assert expand(["w3c", "sw8", "x-tenant-*", "w3c"]) == (*FAMILIES["w3c"], "sw8", "x-tenant-*")
+    assert expand(["authorization", "cookie"]) == ("authorization", "cookie")
 
 
 def test_an_unknown_family_is_refused_by_name() -> None:
