@@ -21,6 +21,7 @@ _CARRIERS = {
 # Beside the carriers: headers that a proxy's tracer writes anew at every hop, in the same trace.
 _SPAN_KEYS = frozenset({"x-b3-spanid", "x-b3-parentspanid", "x-datadog-parent-id"})
 _HEX = re.compile(r"[0-9a-f]{1,32}")
+_DECIMAL = re.compile(r"[0-9]{17,20}")
 
 
 def carries_trace_id(key: str) -> bool:
@@ -43,7 +44,8 @@ def reported_id(hop: hop_pb2.Hop) -> str:
     for header in hop.headers:
         if hop.trace_id and _spelled(header.key, header.value) == hop.trace_id:
             return _normal(header.key, hop.trace_id)
-    return _normal("", hop.trace_id)
+    # Without its header, as in a shortened record: no family but Datadog writes decimals of this length.
+    return _normal("x-datadog-trace-id" if _DECIMAL.fullmatch(hop.trace_id) else "", hop.trace_id)
 
 
 def _spelled(key: str, value: str | bytes) -> str | None:

@@ -82,7 +82,7 @@ def _within_limit(record: Hop) -> bytes:
 
 def _digest_values(record: Hop) -> Hop:
     """Puts length and digest in place of values, longest first, until the record fits."""
-    for header in sorted(record.headers, key=Header.ByteSize, reverse=True):
+    for header in sorted(record.headers, key=lambda header: len(header.value), reverse=True):
         if record.ByteSize() <= RECORD_LIMIT or len(header.value) + len(header.sha256) <= _DIGEST:
             break
         digest = header.sha256 or hashlib.sha256(header.value).digest()

@@ -58,6 +58,7 @@ def test_two_ids_name_one_trace(one: str, other: str, same: bool) -> None:
         (str(int(LOWER, 16)), "x-datadog-trace-id", str(int(LOWER, 16)), LOWER),
         (f"1-{TRACE[:8]}-{TRACE[8:]}", "x-amzn-trace-id", f"Root=1-{TRACE[:8]}-{TRACE[8:]}", TRACE),
         (TRACE, "x-request-id", "1", TRACE),
+        (str(int(LOWER, 16)), "x-request-id", "1", LOWER),
         ("", "x-request-id", "1", ""),
     ],
 )

@@ -59,6 +59,13 @@ def test_a_record_keeps_to_its_limit_by_putting_digests_for_the_longest_values()
         assert (header.value, header.sha256[:8]) in ((value.encode(), b""), (b"", digest))
 
 
+def test_a_long_key_of_a_short_value_costs_no_record_its_headers() -> None:
+    key = f"x-tenant-{'k' * 300}"
+    shown = decoded(hops.add(record([(key, "1", FORWARDED), *[("baggage", "v" * 250, FORWARDED)] * 4]), []))
+    assert shown.ByteSize() <= hops.RECORD_LIMIT
+    assert (shown.shortened, len(shown.headers), shown.headers[0].value) == (False, 5, b"1")
+
+
 @pytest.mark.parametrize("count", [60, 400])
 def test_a_record_of_many_headers_stays_within_its_limit(count: int) -> None:
     headers: list[Received] = [(f"x-tenant-number-{index}", "v" * 50, FORWARDED) for index in range(count)]
