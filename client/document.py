@@ -91,5 +91,10 @@ def _header(header: hop_pb2.Header) -> dict[str, Any]:
     """Text values as they are, those of `-bin` keys in base64; `length` and `sha256` where a value is not whole."""
     binary = header.key.endswith("-bin")
     value = base64.b64encode(header.value).decode() if binary else header.value.decode(errors="backslashreplace")
-    entry = {"key": header.key, "value": value, "fate": hop_pb2.Fate.Name(header.fate).lower()}
+    entry = {"key": header.key, "value": value, "fate": _fate(header.fate)}
     return entry | ({"length": header.length, "sha256": header.sha256.hex()} if header.length else {})
+
+
+def _fate(fate: hop_pb2.Fate) -> str:
+    """Its name; its number where a later version of a hop has one that is not known here."""
+    return hop_pb2.Fate.Name(fate).lower() if fate in hop_pb2.Fate.values() else str(fate)

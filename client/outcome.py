@@ -15,7 +15,10 @@ HOP_KEY = "talk-hop-bin"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One finished call. `status` is the gRPC status code's name, `timeout` and `duration` are in seconds."""
+    """One finished call. `status` is the gRPC status code's name, `timeout` and `duration` are in seconds.
+
+    `unreadable` counts the answers that are no TalkResponse.
+    """
 
     rpc: str
     asked: tuple[int, ...]
@@ -23,6 +26,7 @@ class Outcome:
     status: str
     message: str = ""
     responses: tuple[landing_pb2.TalkResponse, ...] = ()
+    unreadable: int = 0
     hops: tuple[hop_pb2.Hop, ...] = ()
     duration: float = 0.0
     timeout: float = 5.0

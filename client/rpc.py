@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from client.greetings import indices_asked
 from client.outcome import Outcome, hop_records
@@ -18,21 +19,29 @@ RPCS = ("Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional")
 SERVICE = "org.feuyeux.grpc.LandingService"
 
 _T = TypeVar("_T")
-_ENCODE, _DECODE = TalkRequest.SerializeToString, TalkResponse.FromString
+_ENCODE = TalkRequest.SerializeToString
 
 
 class Landing:
-    """The RPCs of the landing service over one channel."""
+    """The RPCs of the landing service over one channel; answers are bytes, for `parsed`."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._talk = channel.unary_unary(f"/{SERVICE}/Talk", _ENCODE, _DECODE)
-        self._answer_more = channel.unary_stream(f"/{SERVICE}/TalkOneAnswerMore", _ENCODE, _DECODE)
-        self._more_answer_one = channel.stream_unary(f"/{SERVICE}/TalkMoreAnswerOne", _ENCODE, _DECODE)
-        self._bidirectional = channel.stream_stream(f"/{SERVICE}/TalkBidirectional", _ENCODE, _DECODE)
+        self._talk: grpc.aio.UnaryUnaryMultiCallable[TalkRequest, bytes] = channel.unary_unary(
+            f"/{SERVICE}/Talk", _ENCODE
+        )
+        self._answer_more: grpc.aio.UnaryStreamMultiCallable[TalkRequest, bytes] = channel.unary_stream(
+            f"/{SERVICE}/TalkOneAnswerMore", _ENCODE
+        )
+        self._more_answer_one: grpc.aio.StreamUnaryMultiCallable[TalkRequest, bytes] = channel.stream_unary(
+            f"/{SERVICE}/TalkMoreAnswerOne", _ENCODE
+        )
+        self._bidirectional: grpc.aio.StreamStreamMultiCallable[TalkRequest, bytes] = channel.stream_stream(
+            f"/{SERVICE}/TalkBidirectional", _ENCODE
+        )
 
     def begin(
         self, rpc: str, asked: Sequence[int], sent: Metadata, timeout: float
-    ) -> tuple[grpc.aio.Call, AsyncIterable[TalkResponse]]:
+    ) -> tuple[grpc.aio.Call, AsyncIterable[bytes]]:
         """Starts a call that asks for these greetings. Its responses, one by one, raise AioRpcError where it fails."""
         metadata = grpc.aio.Metadata(*sent)  # groups the values of one key, in their order
         if rpc == "Talk":
@@ -53,7 +62,7 @@ async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadat
     asked = indices_asked(rpc, data)
     began = time.perf_counter()
     call, answers = landing.begin(rpc, asked, sent, within)
-    responses = await _read(call, answers)
+    responses = [parsed(answer) for answer in await _read(call, answers)]
     duration = time.perf_counter() - began
     return Outcome(
         rpc=rpc,
@@ -61,23 +70,32 @@ async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadat
         sent=sent,
         status=(await call.code()).name,
         message=await call.details() or "",
-        responses=tuple(responses),
+        responses=tuple(response for response in responses if response is not None),
+        unreadable=responses.count(None),
         hops=hop_records(await call.trailing_metadata() or ()),
         duration=duration,
         timeout=within,
     )
 
 
-async def _read(call: grpc.aio.Call, answers: AsyncIterable[TalkResponse]) -> list[TalkResponse]:
-    responses: list[TalkResponse] = []
+def parsed(answer: bytes) -> TalkResponse | None:
+    """None for bytes that are no TalkResponse: grpcio, left to decode them, would log a traceback."""
     try:
-        async for response in answers:
-            responses.append(response)  # noqa: PERF401 - what came before an error counts too
+        return TalkResponse.FromString(answer)
+    except DecodeError:
+        return None
+
+
+async def _read(call: grpc.aio.Call, answers: AsyncIterable[bytes]) -> list[bytes]:
+    read: list[bytes] = []
+    try:
+        async for answer in answers:
+            read.append(answer)  # noqa: PERF401 - what came before an error counts too
     except grpc.aio.AioRpcError:
         pass  # the call tells its code
     finally:
         call.cancel()  # without effect on one that has ended
-    return responses
+    return read
 
 
 async def _only(answer: Awaitable[_T]) -> AsyncIterator[_T]:

@@ -69,6 +69,8 @@ def _status_problem(outcome: Outcome, picture: Picture | None) -> Iterator[str]:
 
 
 def _answer_problems(outcome: Outcome) -> list[str]:
+    if outcome.unreadable:
+        return [f"{outcome.unreadable} of the answers cannot be read: no TalkResponse"]
     return wrong_answers(outcome.rpc, outcome.asked, outcome.responses) if outcome.status == "OK" else []
 
 

@@ -8,7 +8,7 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
@@ -21,7 +21,7 @@ from client.load.pacer import Pacer
 from client.load.tally import Tally
 from client.options import LoadOptions
 from client.outcome import hop_records
-from client.rpc import Landing
+from client.rpc import Landing, parsed
 
 _REPORT = 0.5  # seconds
 _AFTER_FAILURE = 0.01  # seconds that a closed loop waits: a dead target must not make it spin
@@ -94,6 +94,15 @@ class _Inbox:
             self._loop.call_soon_threadsafe(self._phases.put_nowait, None)
 
 
+def numbers(phase: Phase, rate: float | None) -> Iterator[int]:
+    """The numbers of a worker's calls, which choose their RPCs from the mix.
+
+    An open loop deals all calls out to the workers in turn. In a closed one each goes through the whole mix: with a
+    part of it alone, the workers of fast RPCs would make more calls than the mix says.
+    """
+    return itertools.count(phase.index, phase.workers if rate else 1)
+
+
 class _Stretch:
     """The calls of one phase."""
 
@@ -105,7 +114,7 @@ class _Stretch:
         self._tally = Tally()
         self._until = phase.start + phase.seconds
         self._pacer: Pacer | None = None
-        self._numbers = itertools.count(phase.index, phase.workers)
+        self._numbers = numbers(phase, options.rate)
         self._streamed = tuple(number % 6 for number in range(options.messages))
 
     async def run(self, closed: asyncio.Event) -> None:
@@ -171,8 +180,9 @@ class _Stretch:
         call, responses = self._landing.begin(rpc, asked, metadata(target.custom, None), target.timeout)
         answers = 0
         try:
-            async for response in responses:
-                answers += len(response.results) if response.status == 200 else 0
+            async for raw in responses:
+                response = parsed(raw)
+                answers += len(response.results) if response and response.status == 200 else 0
         except grpc.aio.AioRpcError:
             pass  # its code is read below
         ended = time.monotonic()

@@ -42,6 +42,19 @@ async def hanging_hop(called: asyncio.Event | None = None) -> AsyncIterator[str]
         yield address
 
 
+@asynccontextmanager
+async def babbling_hop() -> AsyncIterator[str]:
+    """Serves on the address that it gives, and answers every call with bytes that are no message."""
+
+    async def babble(messages: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+        async for _message in messages:
+            pass
+        yield b"\x0a\xff\xff"
+
+    async with _serving(lambda _: babble) as address:
+        yield address
+
+
 def _relay(onward: grpc.aio.StreamStreamMultiCallable[bytes, bytes], change: Change) -> Handler:
     async def relay(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         received = [pair for pair in context.invocation_metadata() or () if pair[0] != "user-agent"]

@@ -2,6 +2,7 @@
 
 from array import array
 from collections import Counter
+from itertools import islice
 
 import pytest
 
@@ -10,6 +11,7 @@ from client.load.fleet import Fleet
 from client.load.result import Latency, LoadResult, document, latency
 from client.load.run import warm_up
 from client.load.tally import Tally, parts_of
+from client.load.worker import Phase, numbers
 from client.options import LoadOptions, Target
 from client.rpc import RPCS
 from protos.hop_pb2 import Hop
@@ -26,6 +28,14 @@ from protos.hop_pb2 import Hop
 )
 def test_a_mix_is_spread_by_weight(text: str, order: tuple[str, ...]) -> None:
     assert usage.mix(text, RPCS) == order
+
+
+@pytest.mark.parametrize(("rate", "made"), [(None, [[0, 1, 2, 3], [1, 2, 3, 4]]), (9.0, [[0, 2, 4, 6], [1, 3, 5, 7]])])
+def test_two_workers_deal_out_an_open_loop_and_each_go_through_the_mix_of_a_closed_one(
+    rate: float | None, made: list[list[int]]
+) -> None:
+    phases = [Phase(start=0.0, seconds=1.0, index=index, workers=2) for index in range(2)]
+    assert [list(islice(numbers(phase, rate), 4)) for phase in phases] == made
 
 
 @pytest.mark.parametrize("text", ["", "Sing", "Talk=0", "Talk=x", "Talk=100", "Talk,Talk", "all,Talk"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.foreign import Change, Pair, foreign_hop, hanging_hop
+from tests.client.foreign import Change, Pair, babbling_hop, foreign_hop, hanging_hop
 from tests.client.run import client_beside
 from tests.support.processes import ROOT, environment, service
 
@@ -85,6 +85,17 @@ async def test_the_trace_is_broken_and_svc2_unknown_when_a_foreign_svc2(
         (problem,) = call["problems"]
         assert problem.startswith(f"svc1 forwarded trace {TRACE} and svc3 {words}: svc2 between them left no record")
         assert (call["traces"], call["hops"][1]) == (traces, {"service": "svc2", "record": "unknown"})
+
+
+async def test_answers_that_cannot_be_read_are_told() -> None:
+    async with babbling_hop() as target:
+        called = await client_beside("call", "--target", target, "--json")
+        loaded = await client_beside("load", "--target", target, "--warmup", "0", "--duration", "300ms", "--json")
+    assert (called.code, called.json["verdict"]) == (1, "failed"), called
+    for call in called.json["calls"]:
+        assert call["problems"][0] == "1 of the answers cannot be read: no TalkResponse"
+    assert (loaded.code, list(loaded.json["errors"])) == (1, ["WRONG_ANSWERS"]), loaded
+    assert "Traceback" not in called.err + loaded.err
 
 
 async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
