@@ -100,7 +100,7 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         repeat=parsed.repeat,
         traces=parsed.traces,
         report=parsed.report,
-        otlp=parsed.otlp or _otlp(parsed.traces, os.environ),
+        otlp=_otlp(parsed.otlp, parsed.traces, os.environ),
         json=parsed.json,
     )
 
@@ -123,10 +123,12 @@ def load_options(parsed: argparse.Namespace) -> LoadOptions:
     )
 
 
-def _otlp(traces: str | None, environment: Mapping[str, str]) -> str | None:
-    """Where root spans go unless --otlp says it: OpenTelemetry's own variable, else the usual port beside --traces."""
+def _otlp(given: str | None, traces: str | None, environment: Mapping[str, str]) -> str | None:
+    """Where root spans go: --otlp, else OpenTelemetry's own variable, else the usual port beside --traces."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return None
+        return None  # whoever asks for them: the disabled SDK gives spans whose ids are zero
+    if given:
+        return given
     if endpoint := environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return usage.url("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     if traces is None:

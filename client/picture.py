@@ -130,9 +130,11 @@ class Picture:
             return
         if self.missing_parents:
             yield f"the trace store lacks the parent {', '.join(self.missing_parents)} of a span"
-        if traces <= 1 and not self.missing_parents and len(self.tops()) != 1:
-            tops = ", ".join(self.place(span) for span in self.tops())
-            yield f"the trace has {len(self.tops())} roots ({tops or 'its spans stand in a circle'}), expected 1"
+        # Calls that share the user's own trace context stand side by side below the span that it names.
+        roots = {span.parent_id or span.span_id: self.place(span) for span in self.tops()}
+        if traces <= 1 and not self.missing_parents and len(roots) != 1:
+            named = ", ".join(roots.values()) or "its spans stand in a circle"
+            yield f"the trace has {len(roots)} roots ({named}), expected 1"
         if missing := [edge for edge in self._expected_edges() if edge not in self.edges]:
             yield f"the trace store shows no call {', '.join(f'{caller} > {callee}' for caller, callee in missing)}"
 

@@ -60,6 +60,12 @@ def test_a_parent_that_nobody_exports_is_no_gap_when_the_requester_sent_it() -> 
     assert not Picture(MESH[1:], EXPECTED, sent="a", exported=True).unbroken
 
 
+def test_calls_in_one_trace_of_the_users_are_no_roots_of_their_own() -> None:
+    other = [Span(**{**vars(one), "span_id": one.span_id.upper(), "parent_id": one.parent_id.upper()}) for one in MESH]
+    spans = (*MESH[1:], span("B", "ingress", "a"), *other[2:])
+    assert list(Picture(spans, EXPECTED, sent="a").problems(1)) == []
+
+
 PROBLEMS: dict[str, tuple[tuple[Span, ...], list[str]]] = {
     "no span": ((), ["the trace store holds no span of this call"]),
     "a lost span in the middle": (

@@ -55,6 +55,19 @@ def test_a_trace_context_of_the_users_own_is_kept(whole: Mesh) -> None:
     assert (one["trace_id"], one["spans"], one["edges"]) == (trace, 6, EDGES[1:])
 
 
+def test_several_calls_in_a_trace_of_the_users_own_are_whole(whole: Mesh) -> None:
+    ended = call(whole, "--json", "-H", "traceparent: 00-1af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01")
+    assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended
+
+
+def test_with_the_sdk_disabled_there_is_no_root_span(whole: Mesh) -> None:
+    otlp = ("--otlp", whole.facts["otlp_http"])
+    ended = client(
+        "call", "--target", whole.target, *otlp, "--rpc", "Talk", "--json", env={"OTEL_SDK_DISABLED": "true"}
+    )
+    assert (ended.code, ended.err) == (0, ""), ended
+
+
 def test_the_edge_folds_tracestate_and_nobody_is_blamed(whole: Mesh) -> None:
     ended = call(whole, "--json", "--rpc", "Talk", "-H", "tracestate: a=1", "-H", "tracestate: b=2")
     assert (ended.code, ended.json["calls"][0]["problems"]) == (0, [])
