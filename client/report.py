@@ -14,5 +14,5 @@ def write_report(path: Path, run: Run) -> None:
     documents = [document for call in run.calls if call.picture for document in call.picture.documents]
     page = report.render(documents, notes_for_store(run), title=f"client call {run.target}: {run.verdict}")
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(page)
+    beside.write_text(page, encoding="utf-8")
     beside.replace(path)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 Pair: TypeAlias = tuple[str, str | bytes]
 Metadata: TypeAlias = tuple[Pair, ...]
@@ -133,15 +134,25 @@ def _spread(weights: dict[str, int]) -> Iterator[str]:
 
 def url(option: str, text: str) -> str:
     """An http(s) URL, without a slash at its end."""
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text) or not _has_host(text):
         raise UsageError(f"{option} {text!r}: write a URL such as http://127.0.0.1:16686")
     return text.rstrip("/")
 
 
+def _has_host(text: str) -> bool:
+    """False where no host can be read from a URL, or a port that is none."""
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def writable_file(text: str) -> Path:
-    """A file that can be written, there or not yet."""
+    """A file that can be put in the place of `text`: nothing or a file is there, in a folder that takes another."""
     path = Path(text)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    in_reach = os.access(path.parent, os.W_OK | os.X_OK) and path.parent.is_dir()
+    if not (in_reach and (path.is_file() or not path.exists())):
         raise UsageError(f"--report {text}: cannot be written, name a file in a folder that is there and yours")
     return path
 

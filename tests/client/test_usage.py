@@ -68,6 +68,13 @@ BAD: list[tuple[Callable[[str], object], str, str]] = [
     (lambda text: usage.count("--repeat", text, 10), "²", "from 1 to 10"),
     (partial(usage.url, "--traces"), "127.0.0.1:16686", "write a URL such as"),
     (partial(usage.url, "--traces"), "http:///x", "write a URL such as"),
+    (partial(usage.url, "--traces"), "http://[::1", "write a URL such as"),
+    (partial(usage.url, "--traces"), "http://h:port", "write a URL such as"),
+    (partial(usage.url, "--traces"), "http://h:99999", "write a URL such as"),
+    (partial(usage.url, "--otlp"), "http://:4318", "write a URL such as"),
+    (usage.writable_file, "/dev/null", "name a file in a folder that is there and yours"),
+    (usage.writable_file, "/", "name a file in a folder that is there and yours"),
+    (usage.writable_file, f"{__file__}/report.html", "name a file in a folder that is there and yours"),
 ]
 
 
@@ -77,6 +84,13 @@ def test_it_is_refused_in_a_line_that_names_the_fix(read: Callable[[str], object
         read(text)
     assert fix in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_report_may_be_a_new_file_or_take_the_place_of_one(tmp_path: Path) -> None:
+    there = tmp_path / "there.html"
+    there.touch()
+    for path in (there, tmp_path / "new.html"):
+        assert usage.writable_file(str(path)) == path
 
 
 def test_a_pem_file_is_read_and_others_are_refused(tmp_path: Path) -> None:
