@@ -76,7 +76,7 @@ class Screen:
         """The calls, one of each kind, then the verdict in a sentence, problems and notes in a line each."""
         for call, times in _kinds(run.calls):
             self._call(call, times)
-        self._line(self._out, Text.assemble((run.verdict, _COLOUR[run.verdict]), f": {sentence(run)}"))
+        self._line(self._out, Text.assemble((run.verdict, _COLOUR[run.verdict]), f": {printable(sentence(run))}"))
         for problem in _grouped_problems(run):
             self._line(self._out, Text(printable(f"  {problem}"), _COLOUR[run.verdict].removeprefix("bold ")))
         for note in _grouped_notes(run):
@@ -87,7 +87,7 @@ class Screen:
         facts = [f"{outcome.status} in {outcome.duration * 1000:.1f} ms", _answers(call)]
         facts += [f"trace {judgement.trace_id}"] if judgement.trace_id else ["no trace id"]
         facts += [f"and {times - 1} more like it"] if times > 1 else []
-        title = Text.assemble((outcome.rpc, _COLOUR[judgement.verdict]), f": {', '.join(facts)}")
+        title = Text.assemble((outcome.rpc, _COLOUR[judgement.verdict]), f": {printable(', '.join(facts))}")
         self._line(self._out, title)
         rows = [_row(stop, last=stop is judgement.stops[-1]) for stop in judgement.stops]
         if self._out.is_terminal:

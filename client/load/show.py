@@ -14,6 +14,7 @@ from rich.text import Text
 
 from client.load.result import PERCENTILES, Figures, LoadResult
 from client.load.run import Live, Show
+from client.show import printable
 
 _PLAIN_EVERY = 5.0  # seconds between lines where standard error is no terminal
 _BAR = 30
@@ -97,7 +98,7 @@ def _row(figures: Figures) -> list[str]:
 def _parts(result: LoadResult, framed: bool) -> Table:
     table = _table(framed, "where the time goes", "share", "mean", "")
     for name, share, mean in result.parts():
-        table.add_row(name, f"{share:.1%}", f"{mean:.2f} ms", Text("█" * round(share * _BAR), "cyan"))
+        table.add_row(printable(name), f"{share:.1%}", f"{mean:.2f} ms", Text("█" * round(share * _BAR), "cyan"))
     return table
 
 

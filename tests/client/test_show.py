@@ -15,6 +15,8 @@ CANARY = outcome(hop("svc1", traceparent()), hop("svc2", traceparent()), last("s
 BROKEN = outcome(hop("svc1", traceparent()), hop("svc2", traceparent(fate=SWITCHED_OFF)), last("svc3", trace_id=""))
 DOWN = outcome(hop("svc1", traceparent()), status="UNAVAILABLE", message="svc1 -> svc2: \x1b[2Jrefused\nreally")
 
+STEERING = outcome(hop("svc1", version="\x1b[2J", trace_id="\x1b[31m"), last("svc2", trace_id="\x1b[31m"))
+
 
 def run(*calls: Outcome, problems: tuple[str, ...] = ()) -> Run:
     return Run("127.0.0.1:1", tuple(Judged(call, judge(call, EXPECTED)) for call in calls), problems)
@@ -40,6 +42,7 @@ def test_the_verdict_in_words_is(ended: Run, verdict: str, words: str) -> None:
 
 
 def test_what_a_server_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show(run(STEERING))
     Screen().show(run(DOWN))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
