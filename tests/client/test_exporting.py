@@ -36,7 +36,7 @@ async def test_an_endpoint_that_never_answers_costs_two_seconds_and_no_more() ->
     began = time.monotonic()
     async with http_stub(lambda _: None) as url:
         assert not await Roots(url, "target").answers()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 6, "without our limit the SDK takes 7 s"
 
 
 async def test_a_dead_endpoint_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
