@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.support.missing import missing
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -30,7 +31,7 @@ def render(folder: Path) -> list[Object]:
 @cache
 def _rendered(folder: Path) -> list[Object]:
     if not shutil.which("kubectl"):
-        pytest.skip("kubectl is not installed")
+        missing("kubectl is not installed")
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), f"kubectl kustomize {folder}: {done.stderr}"
     return list(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))
