@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from deploy.steps import call_requester
+from deploy.steps import call_requester, names_target
 from mesh import cli, control, options
 from mesh.errors import MeshError
 from mesh.options import Options
@@ -47,13 +47,14 @@ def _end(*_: object) -> None:
 
 def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
     given = options.given_in(parsed)
-    if "--target" in requester:
+    if names_target(requester):
         return call_requester(requester)
     if control.is_up(parsed.state) and not given:
         return _call_mesh(control.status(parsed.state), requester)
     cli.say("starting one for this test")
+    wanted = Options(**ANY_PORTS | given)  # first, so that wrong use leaves no folder behind
     directory = tempfile.mkdtemp(prefix="grpc-tracing-", dir="/tmp")  # not TMPDIR: a socket's path must be short
-    with control.private(Options(**ANY_PORTS | given), State(Path(directory)), cli.say) as found:
+    with control.private(wanted, State(Path(directory)), cli.say) as found:
         return _call_mesh(found, requester)
 
 
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="./test.sh local",
         description="Drives all four patterns through the mesh and gives the verdict. Without a mesh that is up, or"
         " with options for one, it makes one and takes it down afterwards.",
-        epilog="Every other option goes to the requester: python -m client call --help.",
+        epilog="Every other option goes to the requester: .venv/bin/python -m client call --help.",
         allow_abbrev=False,
     )
     cli.add_state_to(parser)

@@ -57,6 +57,11 @@ def last_line(done: Done) -> str:
     return lines[-1] if lines else f"exit code {done.returncode}"
 
 
+def names_target(arguments: list[str]) -> bool:
+    """Whether the user tells the requester whom to call."""
+    return any(one == "--target" or one.startswith("--target=") for one in arguments)
+
+
 def call_requester(arguments: list[str]) -> int:
     """All four patterns, unless the arguments say otherwise; the requester's exit code."""
     # In the user's folder, so that paths among the arguments mean what they say, and yet with our packages.
