@@ -3,26 +3,31 @@
 import argparse
 import json
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from deploy.steps import ROOT, DeployError, Done, call_requester, carry_out, last_line, need, run, say
+from deploy.steps import ROOT, DeployError, Done, call_requester, carry_out, last_line, names_target, need, run, say
 from mesh import topology
 
 PLACE = "compose"
 
 
 class Port(NamedTuple):
-    """A port that is published on 127.0.0.1: the variable of compose.yaml, our option, the container's side."""
+    """A port that is published on 127.0.0.1: the variable of compose.yaml, our option, the container's side.
+
+    shift: how far the default is from the container's side, where another container has that number already.
+    """
 
     variable: str
     option: str
     service: str
     inside: int
     what: str
+    shift: int = 0
 
 
 PORTS = (
@@ -31,14 +36,18 @@ PORTS = (
     Port("OTLP_GRPC_PORT", "--otlp-grpc-port", "traces", topology.OTLP_GRPC_PORT, "spans over gRPC"),
     Port("OTLP_HTTP_PORT", "--otlp-http-port", "traces", topology.OTLP_HTTP_PORT, "spans over HTTP"),
 )
-JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's pages")
-JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger")
+JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's pages", shift=1)
+JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger", shift=1)
+JAEGER_PORTS = (JAEGER_PAGES, JAEGER_OTLP)
 
 _LEFTOVERS = 30.0
 """Seconds that the engine may take to let go of what was removed."""
 
 # Compose labels the images that it builds with the project too, and so whatever anybody starts from them.
 ITS_OWN = ("--filter", "label=com.docker.compose.container-number")
+
+_OLDEST = (2, 21)
+"""Before this one `docker compose ps --format json` printed an array in place of a line per container."""
 
 _INSTALL = "install Docker with Compose 2.21 or later, or use ./apply.sh local, which needs neither"
 
@@ -95,7 +104,7 @@ def test(_place: str, arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./apply.sh compose", allow_abbrev=False)
     parser.add_argument("action", nargs="?", choices=("up", "down"), default="up")
-    for port in (*PORTS, JAEGER_PAGES):
+    for port in (*PORTS, *JAEGER_PORTS):
         parser.add_argument(port.option, dest=port.variable, type=_port, metavar="N", help=f"{port.what}, on 127.0.0.1")
     parser.add_argument("--jaeger", action="store_true", help="send the traces to Jaeger 2 as well")
     return parser
@@ -108,25 +117,34 @@ def _port(text: str) -> int:
 
 
 def _settings(parsed: argparse.Namespace) -> dict[str, str]:
-    given = {port.variable: getattr(parsed, port.variable) for port in (*PORTS, JAEGER_PAGES)}
+    given = {port.variable: getattr(parsed, port.variable) for port in (*PORTS, *JAEGER_PORTS)}
     collector = {"COLLECTOR": "jaeger"} if parsed.jaeger else {}
     return {name: str(value) for name, value in given.items() if value} | collector
 
 
 def _check_engine() -> None:
     need("docker", _INSTALL)
-    if run(["docker", "compose", "version"]).returncode != 0:
+    version = run(["docker", "compose", "version", "--short"])
+    if version.returncode != 0:
         raise DeployError(f"docker has no compose command: {_INSTALL}")
+    if _is_too_old(version.stdout):
+        raise DeployError(f"Compose {version.stdout.strip()} is too old: {_INSTALL}")
     engine = run(["docker", "version", "--format", "{{.Server.Version}}"])
     if engine.returncode != 0:
         raise DeployError(f"no Docker engine answers ({last_line(engine)}): start it, or name it in DOCKER_HOST")
+
+
+def _is_too_old(version: str) -> bool:
+    """A version without numbers is somebody's own build, and taken as new."""
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST
 
 
 def _up(parsed: argparse.Namespace) -> int:
     _check_engine()
     settings = _settings(parsed)
     compose = Compose(settings, jaeger=parsed.jaeger)
-    _check_ports(compose, settings)
+    _check_ports(compose, _wanted(settings, (*PORTS, *JAEGER_PORTS) if parsed.jaeger else PORTS))
     say(PLACE, "building the images (the first time takes a minute)")
     done = compose("build")
     if done.returncode != 0:
@@ -141,12 +159,23 @@ def _up(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _check_ports(compose: Compose, settings: Mapping[str, str]) -> None:
+def _wanted(settings: Mapping[str, str], ports: Iterable[Port]) -> dict[Port, int]:
+    """The numbers on this machine, by our options, else by the environment as compose.yaml reads it."""
+    return {port: _number(port, settings.get(port.variable) or os.environ.get(port.variable)) for port in ports}
+
+
+def _number(port: Port, text: str | None) -> int:
+    try:
+        return _port(text) if text else port.inside + port.shift
+    except argparse.ArgumentTypeError as error:
+        raise DeployError(f"{port.variable}: {error}") from error
+
+
+def _check_ports(compose: Compose, wanted: Mapping[Port, int]) -> None:
     """A taken port is found before anything is changed."""
-    for port in PORTS:
-        wanted = int(settings.get(port.variable) or os.environ.get(port.variable) or port.inside)
-        if compose.published(port) != wanted and _is_taken(wanted):
-            raise DeployError(f"port {wanted} ({port.what}) is taken: {port.option} N takes another")
+    for port, number in wanted.items():
+        if compose.published(port) != number and _is_taken(number):
+            raise DeployError(f"port {number} ({port.what}) is taken: {port.option} N takes another")
 
 
 def _is_taken(port: int) -> bool:
@@ -233,9 +262,10 @@ def _test(arguments: list[str]) -> int:
     _check_engine()
     compose = Compose({}, jaeger=True)
     ingress, pages, _, otlp = (compose.published(port) for port in PORTS)
-    if ingress is None:
+    if ingress is None and not names_target(arguments):
         say(PLACE, "nothing is up: ./apply.sh compose brings it up")
         return 2
     otlp = compose.published(JAEGER_OTLP) or otlp
     traces = ["--traces", f"http://127.0.0.1:{pages}", "--otlp", f"http://127.0.0.1:{otlp}"] if pages and otlp else []
-    return call_requester(["--target", f"127.0.0.1:{ingress}", *traces, *arguments])
+    way_in = [] if names_target(arguments) else ["--target", f"127.0.0.1:{ingress}"]
+    return call_requester([*way_in, *traces, *arguments])

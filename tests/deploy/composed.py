@@ -61,7 +61,7 @@ class Project:
         return f"label=com.docker.compose.project={self.name}"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -73,7 +73,7 @@ def _free_ports(count: int) -> list[int]:
 def project(images: Images) -> Iterator[Project]:
     """Not up yet; down at the end in any case."""
     name = f"grpc-tracing-test-{os.getpid()}-{time.monotonic_ns()}"
-    ports = [text for pair in zip(OPTIONS, map(str, _free_ports(4)), strict=True) for text in pair]
+    ports = [text for pair in zip(OPTIONS, map(str, free_ports(4)), strict=True) for text in pair]
     environment = os.environ | {
         "COMPOSE_PROJECT_NAME": name,
         "BASE_IMAGE": images.base,

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy import compose
+from tests.deploy.composed import OPTIONS, free_ports
 from tests.deploy.engine import need_engine
 from tests.deploy.rendering import ROOT
+from tests.support.processes import chain
 
 needs_client = pytest.mark.skipif(not shutil.which("docker"), reason="docker is not installed")
 
@@ -51,6 +54,52 @@ def test_with_a_docker_that_cannot_compose_it_says_so(tmp_path: Path) -> None:
     assert "docker has no compose command: install Docker with Compose 2.21 or later" in done.stderr
 
 
+def docker_stand_in(folder: Path, compose: str) -> dict[str, str]:
+    """The environment in which `docker` is an engine with this Compose and no containers."""
+    program = folder / "docker"
+    program.write_text(f'#!/bin/sh\ncase "$*" in "compose version --short") echo {compose} ;; esac\n')
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("version", "is_too_old"),
+    [("2.20.3", True), ("v1.29.2", True), ("2.21.0", False), ("v2.26.1-4", False), ("5.0.1", False), ("dev", False)],
+)
+def test_a_compose_that_prints_another_json_is_too_old(version: str, is_too_old: bool, tmp_path: Path) -> None:
+    done = deploy("test", "compose", **docker_stand_in(tmp_path, version))
+    assert (done.returncode, "is too old: install Docker with Compose 2.21" in done.stderr) == (
+        2 - is_too_old,
+        is_too_old,
+    )
+
+
+def test_a_port_in_the_environment_that_is_none_is_named(tmp_path: Path) -> None:
+    done = deploy("apply", "compose", **docker_stand_in(tmp_path, "2.26.1"), INGRESS_PORT="abc")
+    assert (done.returncode, done.stderr) == (1, "compose: INGRESS_PORT: 'abc' is no port: 1 to 65535\n")
+
+
+@pytest.mark.parametrize("port", [compose.JAEGER_PAGES, compose.JAEGER_OTLP])
+def test_jaeger_s_ports_are_looked_at_where_it_is_asked_for(port: compose.Port, tmp_path: Path) -> None:
+    numbers = [str(number) for number in free_ports(5)]
+    others = [one.option for one in (*compose.PORTS, *compose.JAEGER_PORTS) if one is not port]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        options = [part for pair in zip(others, numbers, strict=True) for part in pair]
+        arguments = ("apply", "compose", "--jaeger", port.option, number, *options)
+        done = deploy(*arguments, **docker_stand_in(tmp_path, "2.26.1"))
+    assert done.returncode == 1
+    assert f"port {number} ({port.what}) is taken: {port.option} N takes another" in done.stderr
+
+
+@pytest.mark.parametrize("option", [("--target", "{}"), ("--target={}",)])
+def test_a_target_that_is_named_is_called_with_nothing_up(option: tuple[str, ...], tmp_path: Path) -> None:
+    with chain(tmp_path) as running:
+        named = [part.format(running.target) for part in option]
+        done = deploy("test", "compose", "--rpc", "Talk", "--json", *named, **docker_stand_in(tmp_path, "2.26.1"))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.docker
 def test_a_taken_port_is_named_with_the_option_that_moves_it() -> None:
     need_engine()
@@ -71,7 +120,8 @@ def test_a_test_with_nothing_up_exits_2_and_says_what_brings_it_up() -> None:
 @pytest.mark.docker
 def test_an_image_that_cannot_be_built_is_said_with_the_builder_s_words() -> None:
     need_engine()
-    done = deploy("apply", "compose", "--port", "39999", BASE_IMAGE="invalid.invalid/none:1")
+    ports = [text for pair in zip(OPTIONS, map(str, free_ports(4)), strict=True) for text in pair]
+    done = deploy("apply", "compose", *ports, BASE_IMAGE="invalid.invalid/none:1")
     assert done.returncode == 1
     assert "the images cannot be built" in done.stderr
     assert "BASE_IMAGE names another base image" in done.stderr

@@ -9,6 +9,7 @@ import yaml
 from cryptography import x509
 
 from deploy import pods
+from deploy.compose import JAEGER_PORTS, PORTS
 from mesh import topology
 from mesh.envoy import binary
 from tests.deploy.rendering import ROOT
@@ -90,7 +91,7 @@ def test_a_compose_pod_is_wired_as_its_envoy_expects(compose: dict[str, Any], se
     assert app["environment"]["TALK_LISTEN"] == f"{pods.APP.host}:{pods.APP.port}"
     onward = f"ipv4:{pods.OUTBOUND.host}:{pods.OUTBOUND.port}"
     assert app["environment"]["TALK_NEXT_HOP"] == ("none" if last else onward)
-    assert f'insecure_channel("{pods.APP.host}:{pods.APP.port}")' in app["healthcheck"]["test"][-1]
+    assert f'insecure_channel("{pods.APP.host}:{pods.APP.port}", ' in app["healthcheck"]["test"][-1]
     assert (app["command"], sidecar["volumes"]) == ([service], [f"{service}:{pods.FOLDER}:ro"])
     assert app["network_mode"] == sidecar["network_mode"] == f"service:{service}-pod"
     assert pod["networks"]["default"]["aliases"] == [topology.host(service)]
@@ -105,14 +106,16 @@ def test_compose_starts_envoy_as_the_local_mesh_does(compose: dict[str, Any]) ->
 
 
 def test_compose_publishes_the_topology_s_ports_on_the_loopback(compose: dict[str, Any]) -> None:
-    published = [port for name in ("ingress", "traces") for port in compose["services"][name]["ports"]]
-    expected = {
-        "INGRESS_PORT": topology.INGRESS_PORT,
-        "PAGES_PORT": topology.PAGES_PORT,
-        "OTLP_GRPC_PORT": topology.OTLP_GRPC_PORT,
-        "OTLP_HTTP_PORT": topology.OTLP_HTTP_PORT,
-    }
-    assert published == [f"127.0.0.1:${{{name}:-{port}}}:{port}" for name, port in expected.items()]
+    published = [port for name in ("ingress", "traces", "jaeger") for port in compose["services"][name]["ports"]]
+    assert published == [
+        f"127.0.0.1:${{{port.variable}:-{port.inside + port.shift}}}:{port.inside}" for port in (*PORTS, *JAEGER_PORTS)
+    ]
+
+
+def test_compose_s_health_checks_never_use_a_proxy(compose: dict[str, Any]) -> None:
+    for service in topology.SERVICES:
+        assert '("grpc.enable_http_proxy", 0)' in compose["services"][service]["healthcheck"]["test"][-1]
+    assert "ProxyHandler({})" in compose["services"]["traces"]["healthcheck"]["test"][-1]
 
 
 def test_every_long_running_container_of_compose_is_locked(compose: dict[str, Any]) -> None:
