@@ -6,7 +6,7 @@ from typing import Literal
 
 import yaml
 
-from deploy import manifests
+from deploy import manifests, removal
 from deploy.gateway import Gateway
 from deploy.kubectl import Access, Kubectl, Object
 from deploy.steps import DeployError
@@ -27,6 +27,7 @@ class Finding:
 class Target:
     """Where the objects go, and which they are. The two servers may be one."""
 
+    place: str
     data: Kubectl
     mesh: Kubectl
     objects: Sequence[Object]
@@ -74,22 +75,32 @@ def _served(target: Target) -> Iterator[Finding]:
     """Whether each server knows the kinds that it is to get."""
     for server, objects in target.servers():
         served = server.api_versions()
-        missing = sorted({found["apiVersion"] for found in objects} - served)
+        missing = list(_not_served(server, objects, served))
         if not missing:
             yield Finding("ok", f"{server.name} serves every kind of object")
-        for version in missing:
-            yield Finding("failed", f"{server.name} does not serve {version}: {_advice(version, served)}")
+        for what, version in missing:
+            yield Finding("failed", f"{server.name} does not serve {what}: {_advice(version, served)}")
+
+
+def _not_served(server: Kubectl, objects: list[Object], served: set[str]) -> Iterator[tuple[str, str]]:
+    """An API version, or a kind that a version which is served does not have yet; each with its version."""
+    for version in sorted({found["apiVersion"] for found in objects}):
+        if version not in served:
+            yield version, version
+        elif "." in version:  # the others are Kubernetes' own and come whole
+            kinds = {found["kind"] for found in objects if found["apiVersion"] == version}
+            yield from ((f"{kind} of {version}", version) for kind in sorted(kinds - server.kinds(version)))
 
 
 def _advice(version: str, served: set[str]) -> str:
     group = version.partition("/")[0]
-    others = sorted(other for other in served if other.startswith(f"{group}/"))
+    others = sorted(other for other in served - {version} if other.startswith(f"{group}/"))
     if group.endswith(".istio.io") and others:
         return f"it has {', '.join(others)}, so give --overlay older-api"
     if group.endswith(".istio.io"):
         return "is this the mesh's API server? Name its kubeconfig in MESH_KUBECONFIG, or install Istio"
     if group == "gateway.networking.k8s.io":
-        return "install the Gateway API's definitions, or give another --overlay"
+        return "install the Gateway API's definitions, 1.1 or later, or give another --overlay"
     return "it needs Kubernetes 1.28 or later"
 
 
@@ -106,6 +117,21 @@ def _permissions(target: Target) -> Iterator[Finding]:
             yield Finding("failed", f"{server.name} does not let you {what} in {NAMESPACE}: ask for a role that does")
         else:
             yield Finding("ok", f"{server.name} lets you create and change them in {NAMESPACE}")
+
+
+def _leftovers(target: Target) -> Iterator[Finding]:
+    """What another overlay put there would go on working beside ours: a second way in, another version of a service."""
+    for server, kinds in removal.kinds_by_server(target.data, target.mesh).items():
+        try:
+            left = removal.leftovers(server, kinds, target.objects)
+        except DeployError:
+            yield Finding(
+                "warning", f"whether another overlay left something at {server.name} could not be seen: no right"
+            )
+            continue
+        if left:
+            fix = f"run ./apply.sh {target.place} down first"
+            yield Finding("failed", f"another overlay left {', '.join(left)} at {server.name}: {fix}")
 
 
 def _injection(target: Target) -> Iterator[Finding]:
@@ -195,4 +221,11 @@ def _ingress_sampling(target: Target) -> float | None:
 
 _ISTIO_S_DEFAULT = 1.0
 
-_CHECKS: tuple[Callable[[Target], Iterator[Finding]], ...] = (_served, _permissions, _injection, _way_in, _sampling)
+_CHECKS: tuple[Callable[[Target], Iterator[Finding]], ...] = (
+    _served,
+    _permissions,
+    _leftovers,
+    _injection,
+    _way_in,
+    _sampling,
+)

@@ -18,7 +18,7 @@ from deploy.checks import Target, check
 from deploy.gateway import Gateway
 from deploy.kubectl import Kubectl, Object
 from deploy.manifests import OURS, Images, is_namespace
-from deploy.steps import ROOT, DeployError, call_requester, carry_out, need, run, say
+from deploy.steps import ROOT, DeployError, call_requester, carry_out, names_target, need, run, say
 from mesh import topology
 
 NAMESPACE = topology.NAMESPACE
@@ -39,7 +39,7 @@ def test(place: str, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"./test.sh {place}",
         description="Drives all four patterns through the ingress gateway and gives the verdict.",
-        epilog="Every other option goes to the requester: python -m client call --help.",
+        epilog="Every other option goes to the requester: .venv/bin/python -m client call --help.",
         allow_abbrev=False,
     )
     _add_servers(parser)
@@ -84,7 +84,7 @@ def _up(place: str, parsed: argparse.Namespace) -> int:
     images = _images(parsed, objects)
     say(place, f"{len(objects)} objects, from the overlay {parsed.overlay}")
     gateway = _gateway(objects, parsed, place)
-    target = Target(data, mesh, objects, gateway)
+    target = Target(place, data, mesh, objects, gateway)
     _check(place, target)
     if images:
         _provide(place, parsed, images)
@@ -110,6 +110,8 @@ def _images(parsed: argparse.Namespace, objects: list[Object]) -> Images | None:
             "no image is published: --image REGISTRY/NAME:TAG names yours, --build makes it, --push pushes it there"
         )
     named = {container["image"].partition(":")[0]: container["image"] for container in manifests.containers(objects)}
+    if not {manifests.SERVICE_IMAGE, manifests.MESH_IMAGE} <= named.keys():
+        raise DeployError("the overlay names one of the two images itself: name both there, or give --image")
     return Images(named[manifests.SERVICE_IMAGE], parsed.mesh_image or named[manifests.MESH_IMAGE])
 
 
@@ -215,7 +217,7 @@ def _test(place: str, parsed: argparse.Namespace, requester: list[str]) -> int:
 @contextmanager
 def _ingress(data: Kubectl, parsed: argparse.Namespace, place: str, requester: list[str]) -> Iterator[list[str]]:
     """The requester's option for the way in, unless the user named one."""
-    if "--target" in requester:
+    if names_target(requester):
         yield []
         return
     ours = Gateway.of_the_gateway_api()
@@ -238,9 +240,7 @@ def _trace_store(data: Kubectl, deployed: set[str]) -> Iterator[list[str]]:
 
 def _down(place: str, parsed: argparse.Namespace) -> int:
     data, mesh = _servers(parsed)
-    one_server = data.same_server(mesh)
-    cluster_s, mesh_s = (manifests.full_names(one) for one in (manifests.DATA_RESOURCES, manifests.MESH_RESOURCES))
-    both = {data: [*cluster_s, *mesh_s]} if one_server else {data: cluster_s, mesh: mesh_s}
+    both = removal.kinds_by_server(data, mesh)
     for server in both:
         if server.server_version() is None:
             raise DeployError(f"nothing was deleted: {server.name} does not answer ({server.why_silent()})")

@@ -82,6 +82,18 @@ class Kubectl:
     def api_versions(self) -> set[str]:
         return set(self.must("api-versions", _ANSWERS_WITHIN).split())
 
+    def kinds(self, version: str) -> set[str]:
+        """What an API version that is served has."""
+        path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        return {one["kind"] for one in json.loads(self.must("get", "--raw", path, _ANSWERS_WITHIN))["resources"]}
+
+    def resources(self) -> set[str]:
+        """The full names of all that is served, whichever API answers: one that does not, somebody's, is left out."""
+        done = self("api-resources", "--output", "name", "--no-headers")
+        if not done.stdout.strip():
+            raise DeployError(f"kubectl api-resources failed at {self.name}: {last_line(done)}")
+        return set(done.stdout.split())
+
     def may(self, asked: Iterable[Access]) -> list[bool]:
         """Whether the user may, in the order asked; one call for all, and nothing is stored by it."""
         reviews = yaml.safe_dump_all(_review(*one) for one in asked)

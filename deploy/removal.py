@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from deploy import manifests
 from deploy.kubectl import Kubectl, Object
 from deploy.manifests import OURS
 from deploy.steps import DeployError, say
@@ -11,6 +12,9 @@ NAMESPACE = topology.NAMESPACE
 MADE_BY_US = "grpc-tracing/made-by"
 """The annotation of a namespace that apply.sh made: no other is ever deleted."""
 
+_GONE_WITHIN = "--timeout=120s"
+"""A finalizer that nobody serves any more would keep kubectl waiting for ever."""
+
 # What Kubernetes and Istio put into any namespace by themselves.
 _AUTOMATIC = {
     "configmaps": {"kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl"},
@@ -19,13 +23,36 @@ _AUTOMATIC = {
 _PASSING = {"events", "events.events.k8s.io", "endpoints", "endpointslices.discovery.k8s.io", "pods.metrics.k8s.io"}
 
 
+def kinds_by_server(data: Kubectl, mesh: Kubectl) -> dict[Kubectl, list[str]]:
+    """What of ours each server may hold, in the order in which it goes away."""
+    cluster_s, mesh_s = (manifests.full_names(one) for one in (manifests.DATA_RESOURCES, manifests.MESH_RESOURCES))
+    return {data: [*cluster_s, *mesh_s]} if data.same_server(mesh) else {data: cluster_s, mesh: mesh_s}
+
+
+def leftovers(server: Kubectl, kinds: Iterable[str], objects: Iterable[Object]) -> list[str]:
+    """What carries our label and is none of these objects; what has an owner goes with it."""
+    served = server.resources()
+    asked = ",".join(kind for kind in kinds if kind in served)
+    known = {_identity(found) for found in objects}
+    found = server.find(asked, "--selector", OURS, namespace=NAMESPACE) if asked else []
+    return sorted(
+        _called(one) for one in found if _identity(one) not in known and not one["metadata"].get("ownerReferences")
+    )
+
+
+def _identity(found: Object) -> tuple[str, str, str]:
+    """The same in all versions of its API."""
+    return manifests.group(found), found["kind"], found["metadata"]["name"]
+
+
 def delete(place: str, server: Kubectl, kinds: Iterable[str]) -> None:
     """The objects that carry our label, kind by kind in this order."""
-    served = set(server.must("api-resources", "--output", "name", "--no-headers").split())
+    served = server.resources()
     gone = []
     for kind in kinds:
         if kind in served:
-            done = server.must("delete", kind, "--namespace", NAMESPACE, "--selector", OURS, "--output", "name")
+            ours = ("--namespace", NAMESPACE, "--selector", OURS)
+            done = server.must("delete", kind, *ours, "--output", "name", _GONE_WITHIN)
             gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
     say(place, f"deleted {len(gone)} objects of ours at {server.name}" if gone else f"nothing of ours at {server.name}")
 
@@ -44,12 +71,13 @@ def delete_namespace(place: str, server: Kubectl) -> None:
         if others:
             say(place, f"the namespace {NAMESPACE} stays at {server.name}: it holds {', '.join(others)}")
             return
-        server.must("delete", "namespace", NAMESPACE)
+        server.must("delete", "namespace", NAMESPACE, _GONE_WITHIN)
         say(place, f"deleted the namespace {NAMESPACE} at {server.name}")
 
 
 def _others(server: Kubectl) -> list[str]:
     """What is left in our namespace that neither we nor Kubernetes and Istio put there."""
+    # Each API has to answer here: whoever does not could hold something.
     listed = server.must("api-resources", "--namespaced", "--verbs", "list", "--output", "name", "--no-headers")
     kinds = sorted(set(listed.split()) - _PASSING)
     found = server.find(",".join(kinds), namespace=NAMESPACE)

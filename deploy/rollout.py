@@ -1,5 +1,8 @@
 """Waiting until the pods are as they should be, and what to show where they are not."""
 
+import math
+import time
+
 from deploy.kubectl import Kubectl, Object
 from deploy.manifests import OURS
 from deploy.steps import DeployError, last_line, say
@@ -9,11 +12,13 @@ NAMESPACE = topology.NAMESPACE
 
 
 def wait(place: str, server: Kubectl, deployments: list[Object], timeout: int) -> None:
-    """DeployError with a pod's last events and log lines where they do not get ready; timeout: seconds for each."""
+    """DeployError with a pod's last events and log lines where they do not get ready; timeout: seconds for all."""
     say(place, f"waiting until the pods of {len(deployments)} Deployments are ready, {timeout} s at most")
+    deadline = time.monotonic() + timeout
     for deployment in deployments:
         name = deployment["metadata"]["name"]
-        done = server("rollout", "status", f"deployment/{name}", "--namespace", NAMESPACE, f"--timeout={timeout}s")
+        left = max(1, math.ceil(deadline - time.monotonic()))  # kubectl takes 0 for ever
+        done = server("rollout", "status", f"deployment/{name}", "--namespace", NAMESPACE, f"--timeout={left}s")
         if done.returncode != 0:
             raise DeployError(f"{name} is not ready ({last_line(done)})\n{_why_not_ready(server, deployment)}")
 
@@ -52,13 +57,19 @@ def check_sidecars(server: Kubectl) -> None:
     bare = [
         pod["metadata"]["name"]
         for pod in server.find("pods", "--selector", OURS, namespace=NAMESPACE)
-        if pod["metadata"]["labels"].get("sidecar.istio.io/inject") != "false" and not _has_sidecar(pod)
+        if _should_have_sidecar(pod) and not _has_sidecar(pod)
     ]
     if bare:
         raise DeployError(
             f"{bare[0]} has no sidecar: see that the mesh injects into {NAMESPACE},"
             f" then kubectl rollout restart deployment -n {NAMESPACE}"
         )
+
+
+def _should_have_sidecar(pod: Object) -> bool:
+    """One that is on its way out may be from before injection was on."""
+    metadata = pod["metadata"]
+    return "deletionTimestamp" not in metadata and metadata["labels"].get("sidecar.istio.io/inject") != "false"
 
 
 def _has_sidecar(pod: Object) -> bool:

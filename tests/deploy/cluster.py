@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.deploy.rendering import ROOT, Object
+from tests.support.missing import missing
 
 KUBERNETES = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "admissionregistration.k8s.io/v1"]
 ISTIO = ["networking.istio.io/v1", "security.istio.io/v1", "telemetry.istio.io/v1"]
@@ -70,7 +69,7 @@ def make(folder: Path) -> Clusters:
     """A cluster with plain Istio, and a `kubectl` on PATH that reaches it alone."""
     real = shutil.which("kubectl")
     if not real:
-        pytest.skip("kubectl is not installed")
+        missing("kubectl is not installed")
     programs = folder / "bin"
     programs.mkdir()
     kubectl = programs / "kubectl"
@@ -97,6 +96,9 @@ def server(clusters: Clusters, name: str, api_versions: list[str]) -> None:
         "conflicts": [],
         "refused": [],
         "not_ready": [],
+        "lacks": [],
+        "broken_api": False,
+        "rollout_takes": 0,
         "injects": True,
         "logs": {},
         "forwards": {},

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,7 +69,7 @@ class Server:
 
     def served(self) -> list[tuple[str, str, str, bool]]:
         groups = {version.rpartition("/")[0] for version in self.state["api_versions"]}
-        return [resource for resource in RESOURCES if resource[2] in groups]
+        return [one for one in RESOURCES if one[2] in groups and one[1] not in self.state["lacks"]]
 
     def resource(self, name: str) -> tuple[str, str, str, bool]:
         plural, _, group = name.partition(".")
@@ -154,6 +155,8 @@ def api_resources(server: Server, _: list[str], options: Object) -> None:
     for plural, _kind, group, namespaced in server.served():
         if namespaced or "namespaced" not in options:
             print(f"{plural}.{group}".removesuffix("."))
+    if server.state["broken_api"]:
+        fail("error: unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1: stale GroupVersion")
 
 
 def config(server: Server, _: list[str], __: Object) -> None:
@@ -161,6 +164,10 @@ def config(server: Server, _: list[str], __: Object) -> None:
 
 
 def get(server: Server, words: list[str], options: Object) -> None:
+    if "raw" in options:
+        group = options["raw"].removeprefix("/apis/").partition("/")[0] if options["raw"].startswith("/apis/") else ""
+        print(json.dumps({"resources": [{"kind": one[1]} for one in server.served() if one[2] == group]}))
+        return
     found = server.listed(words[0], options)
     if len(words) == 1:
         print(json.dumps({"kind": "List", "items": found}))
@@ -217,6 +224,7 @@ def delete(server: Server, words: list[str], options: Object) -> None:
 
 
 def rollout(server: Server, words: list[str], _: Object) -> None:
+    time.sleep(server.state["rollout_takes"])
     name = words[1].removeprefix("deployment/")
     if name in server.state["not_ready"]:
         print(f'Waiting for deployment "{name}" rollout to finish: 0 of 2 updated replicas are available...')

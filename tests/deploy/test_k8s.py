@@ -84,17 +84,32 @@ def test_without_an_image_it_says_what_to_give(clusters: Clusters) -> None:
 
 
 def test_an_overlay_of_the_user_s_own_that_names_its_images_needs_no_option(clusters: Clusters, tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
-    up = "../" * (len(own.resolve().parts) - 1)
-    (own / "kustomization.yaml").write_text(
-        f"resources: [{up}{str(K8S / 'overlays' / 'istio').lstrip('/')}]\n"
-        "images:\n- {name: grpc-tracing, newName: own/a}\n- {name: grpc-tracing-mesh, newName: own/b}\n"
+    own = _overlay_of_the_user_s(
+        tmp_path, "images:\n- {name: grpc-tracing, newName: own/a}\n- {name: grpc-tracing-mesh, newName: own/b}\n"
     )
     done = clusters.run("apply", "k8s", "--overlay", str(own))
     assert done.returncode == 0, done.stderr
     deployment = clusters.objects()["deployment.apps/grpc-server-svc1 grpc-tracing"]
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "own/a:1.0.0"
+
+
+def test_an_overlay_that_names_one_of_the_two_images_is_told_to_name_both(clusters: Clusters, tmp_path: Path) -> None:
+    own = _overlay_of_the_user_s(tmp_path, "images: [{name: grpc-tracing-mesh, newName: own/b}]\n")
+    done = clusters.run("apply", "k8s", "--overlay", str(own), "--build")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "k8s: the overlay names one of the two images itself: name both there, or give --image\n",
+    )
+    assert clusters.changes() == []
+
+
+def _overlay_of_the_user_s(folder: Path, more: str) -> Path:
+    own = folder / "own"
+    own.mkdir()
+    up = "../" * (len(own.resolve().parts) - 1)
+    istio = str(K8S / "overlays" / "istio").lstrip("/")
+    (own / "kustomization.yaml").write_text(f"resources: [{up}{istio}]\n{more}")
+    return own
 
 
 WRONG_USE = [
@@ -160,6 +175,54 @@ def test_the_gateway_api_brings_its_own_gateway(clusters: Clusters) -> None:
     assert done.returncode == 0, done.stderr
     assert "gateway.gateway.networking.k8s.io/grpc-tracing grpc-tracing" in clusters.objects()
     assert "no address from outside" in done.stdout, "the mesh has not made its Service yet"
+
+
+def test_a_gateway_api_without_grpc_routes_is_found_before_anything_is_changed(clusters: Clusters) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API, lacks=["GRPCRoute"])
+    done = clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE)
+    assert done.returncode == 1
+    said = "does not serve GRPCRoute of gateway.networking.k8s.io/v1: install the Gateway API's definitions, 1.1 or"
+    assert said in done.stderr
+    assert clusters.changes() == []
+
+
+LEFTOVERS = [
+    ("gateway-api", "authorizationpolicy/grpc-tracing-gateway, gateway/grpc-tracing, grpcroute/grpc-tracing"),
+    ("lanes", "deployment/grpc-server-svc3-canary"),
+]
+
+
+@pytest.mark.parametrize(("overlay", "left"), LEFTOVERS)
+def test_what_another_overlay_left_stops_an_apply_until_it_is_taken_down(
+    clusters: Clusters, overlay: str, left: str
+) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
+    assert clusters.run("apply", "k8s", "--overlay", overlay, *IMAGE).returncode == 0
+    before = clusters.state()
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert done.returncode == 1
+    said = f"k8s: failed: another overlay left {left} at the cluster: run ./apply.sh k8s down first"
+    assert said in done.stderr.splitlines()
+    assert clusters.state() == before
+    assert clusters.run("apply", "k8s", "down").returncode == 0
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+
+
+def test_what_another_overlay_left_at_the_mesh_of_asm_is_found_too(clusters: Clusters) -> None:
+    servers = cluster.make_asm(clusters)
+    assert clusters.run("apply", "asm", *IMAGE, **servers).returncode == 0
+    rule = an_object("networking.istio.io/v1", "DestinationRule", "of-old", "grpc-tracing", metadata={"labels": OURS})
+    clusters.add("instance", rule)
+    done = clusters.run("apply", "asm", *IMAGE, **servers)
+    assert done.returncode == 1
+    assert "another overlay left destinationrule/of-old at the mesh: run ./apply.sh asm down first" in done.stderr
+
+
+def test_what_a_controller_made_of_ours_is_no_leftover(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    metadata = {"labels": OURS, "ownerReferences": [{"kind": "Gateway", "name": "grpc-tracing"}]}
+    clusters.add("cluster", an_object("v1", "Service", "grpc-tracing-istio", "grpc-tracing", metadata=metadata))
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
 
 
 def test_the_overlay_traces_prints_what_the_mesh_s_administrator_has_to_add(clusters: Clusters) -> None:
@@ -299,7 +362,12 @@ def _no_right_to_see_the_gateway(clusters: Clusters) -> None:
     clusters.change(forbidden=["services istio-system"])
 
 
+def _no_right_to_list_ours(clusters: Clusters) -> None:
+    clusters.change(forbidden=["poddisruptionbudgets"])
+
+
 WARNINGS = [
+    (_no_right_to_list_ours, "whether another overlay left something at the cluster could not be seen"),
     (_no_right_to_see_the_gateway, "the ingress gateway could not be seen: no right to look at Services in"),
     (_closed, "the ingress gateway's Service istio-ingressgateway does not open port 9999, so test.sh forwards one"),
     (_sampling_1, "the ingress gateway samples 1 % of the calls"),
@@ -323,8 +391,9 @@ def test_a_gateway_that_may_not_be_seen_is_named_to_the_test(clusters: Clusters,
     done = clusters.run("apply", "k8s", *IMAGE)
     assert "ask for its address, and give it to the test with --target" in done.stdout
     with chain(tmp_path) as running:
-        done = clusters.run("test", "k8s", "--json", "--rpc", "Talk", "--target", running.target)
-    assert done.returncode == 0, done.stderr
+        for option in (("--target", running.target), (f"--target={running.target}",)):
+            done = clusters.run("test", "k8s", "--json", "--rpc", "Talk", *option)
+            assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -389,6 +458,23 @@ def test_pods_without_a_sidecar_are_found_after_the_rollout(clusters: Clusters) 
     assert "kubectl rollout restart deployment -n grpc-tracing" in done.stderr
 
 
+def test_a_pod_that_is_on_its_way_out_needs_no_sidecar(clusters: Clusters) -> None:
+    metadata = {"labels": OURS, "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    going = an_object("v1", "Pod", "of-old", "grpc-tracing", metadata=metadata, spec={"containers": []})
+    clusters.add("cluster", namespace("grpc-tracing", labels={"istio-injection": "enabled"}), going)
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_time_to_get_ready_is_one_for_all_deployments(clusters: Clusters) -> None:
+    clusters.change(rollout_takes=0.5)
+    assert clusters.run("apply", "k8s", *IMAGE, "--timeout", "3").returncode == 0
+    given = [call[-1] for call in clusters.calls() if call[1] == "rollout"]
+    assert given == sorted(given, reverse=True)
+    assert (given[0], len(given)) == ("--timeout=3s", 4)
+    assert given[-1] < given[0]
+
+
 def test_a_field_that_somebody_else_set_is_left_to_them(clusters: Clusters) -> None:
     clusters.change(conflicts=["deployment.apps/grpc-server-svc1"])
     done = clusters.run("apply", "k8s", *IMAGE)
@@ -432,10 +518,11 @@ def test_every_deletion_names_our_label_and_our_namespace(clusters: Clusters) ->
     clusters.forget_calls()
     clusters.run("apply", "k8s", "down")
     deletions = clusters.changes()
-    assert deletions.pop()[1:] == ["delete", "namespace", "grpc-tracing"]
+    assert deletions.pop()[1:] == ["delete", "namespace", "grpc-tracing", "--timeout=120s"]
     assert deletions
     for call in deletions:
         assert call[3:7] == ["--namespace", "grpc-tracing", "--selector", "app.kubernetes.io/part-of=grpc-tracing"]
+        assert call[-1] == "--timeout=120s"
 
 
 def test_a_namespace_that_was_there_before_stays_and_is_not_touched(clusters: Clusters) -> None:
@@ -463,6 +550,15 @@ def test_our_namespace_stays_when_something_of_somebody_else_s_has_moved_in(clus
     assert "stays at the cluster: it holds deployment/theirs, service/grpc-server-svc1-of-theirs" in done.stderr
     left = {key for key, found in clusters.objects().items() if found["metadata"].get("namespace") == "grpc-tracing"}
     assert len(left) == len(theirs)
+
+
+def test_down_goes_on_where_somebody_s_api_does_not_answer(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    clusters.change(broken_api=True)
+    done = clusters.run("apply", "k8s", "down")
+    assert done.returncode == 0, done.stderr
+    assert ours(clusters.objects()) == set()
+    assert "k8s: the namespace grpc-tracing stays: whether it is empty could not be seen" in done.stderr
 
 
 def test_down_with_nothing_there_says_so(clusters: Clusters) -> None:
