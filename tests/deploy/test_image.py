@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import grpc
 import pytest
 
 from protos import landing_pb2
@@ -109,10 +110,19 @@ def test_docker_stop_lets_a_call_in_flight_finish_and_exits_0_within_the_grace_t
 def test_a_call_that_never_ends_is_cut_off_after_the_grace_time_and_the_exit_code_is_0(built: Images) -> None:
     with running(built, "TALK_GRACE=1s") as found, connect(f"127.0.0.1:{found.port(9996)}") as stub:
         hanging = threading.Event()
-        call = stub.talk_bidirectional(iter(hanging.wait, True), timeout=60)
-        wait_for(lambda: not call.done(), "the call is on its way")
+
+        def requests() -> Iterator[bytes]:
+            yield landing_pb2.TalkRequest(data="0").SerializeToString()
+            hanging.wait(60)
+
+        call = stub.talk_bidirectional(requests(), timeout=60)
+        next(call)  # it has reached the service
+        began = time.monotonic()
         docker("stop", "--time", "30", found.identity)
+        took = time.monotonic() - began
         hanging.set()
+        assert call.code() is not grpc.StatusCode.OK
+        assert took >= 1
         assert found.inspect()["State"]["ExitCode"] == 0
 
 
