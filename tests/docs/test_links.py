@@ -16,7 +16,9 @@ _CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _NAMED = re.compile(r"(?:^|[\s`'\"=])(\./\w[\w./-]*)|python -m ([\w.]+)|kubectl [^`\n]*-k ([\w./-]+)", re.MULTILINE)
 
-every_page = pytest.mark.parametrize("page", guides(), ids=lambda page: page.name)
+PAGES = (*guides(), ROOT / "bench" / "README.md")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @every_page
