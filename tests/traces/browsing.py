@@ -1,6 +1,5 @@
 """Real Chromium, watched: what a page must not do fails the test that opened it."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.missing import missing
 
 # Without these Chromium looks for hosts of its maker at every start.
 _OPTIONS = (
@@ -24,13 +24,6 @@ _OPTIONS = (
 _AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 # How long a page may take for what it does in well under two seconds: only a hang takes longer.
 PATIENCE_MS = 20_000
-
-
-def missing(what: str) -> None:
-    """Skips, but in CI, which has everything, fails."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @contextmanager
