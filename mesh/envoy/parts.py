@@ -237,7 +237,11 @@ def _rest_after_failure() -> Json:
 def _collectors(tracing: Tracing | None) -> list[Json]:
     if tracing is None:
         return []
-    return [cluster("traces", (tracing.collector,), http2=not tracing.zipkin)]
+    collector = cluster("traces", (tracing.collector,), http2=not tracing.zipkin)
+    if not tracing.zipkin:
+        # Spans wait for a store that hangs; by default they open connection after connection, which stay for an hour.
+        collector["circuit_breakers"] = {"thresholds": [{"max_connections": 1}]}
+    return [collector]
 
 
 def _tracing(node: Node, tracing: Tracing) -> Json:
