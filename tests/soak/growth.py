@@ -31,9 +31,9 @@ class Growth:
     def rss_percent(self) -> float:
         return 100 * (self.end.rss / self.settled.rss - 1)
 
-    @property
-    def complaints(self) -> list[str]:
-        found = [f"RSS grew by {self.rss_percent:.1f} %"] if self.rss_percent >= 5 else []
+    def complaints(self, *, memory: bool) -> list[str]:
+        """What grew. memory: RSS counts too."""
+        found = [f"RSS grew by {self.rss_percent:.1f} %"] if memory and self.rss_percent >= 5 else []
         for name, more in (("files", 0), ("threads", _POOL)):
             before, after = getattr(self.settled, name), getattr(self.end, name)
             if after > before + more:
