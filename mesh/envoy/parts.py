@@ -157,8 +157,14 @@ def _request_ids() -> Json:
 
 
 def _http2() -> Json:
-    # Small windows keep a slow reader's unread messages with the writer: the defaults let each hop hold megabytes.
-    return {"initial_stream_window_size": 256 * 1024, "initial_connection_window_size": 1024 * 1024}
+    return {
+        # Small windows keep a slow reader's unread messages with the writer: the defaults let each hop hold megabytes.
+        "initial_stream_window_size": 256 * 1024,
+        "initial_connection_window_size": 1024 * 1024,
+        # gRPC's core answers a frame of many small messages with a window update for each: by default (10) Envoy takes
+        # that for a flood, and cuts the connection with every call on it.
+        "max_inbound_window_update_frames_per_data_frame_sent": 1000,
+    }
 
 
 def _own_errors(node: Node) -> Json:
