@@ -8,7 +8,6 @@ const PAUSE_MS = 1000; // at most one fetch a second, however much comes in
 const RETRY_MS = 5000;
 
 let events = null;
-let lost = false;
 let paused = false;
 let due = false;
 let busy = false;
@@ -58,11 +57,9 @@ function listen() {
   const own = events = new EventSource("/events");
   own.onopen = () => {
     if (!paused) say("Live", "live");
-    if (lost) refresh();
-    lost = false;
+    refresh(); // what changed before the stream was open, nobody told
   };
   own.onerror = () => {
-    lost = true;
     say("Store not reached", "lost");
     // Where the store refused, the browser does not try again.
     if (own.readyState === EventSource.CLOSED) setTimeout(() => { if (own === events) listen(); }, RETRY_MS);
