@@ -16,7 +16,7 @@ import pytest
 from tests.hostile.attacks import ATTACKS, BROKEN, bomb
 from tests.hostile.peer import CLOSED, MESSAGE, REQUEST, SILENT, Headers, Peer, changed
 from tests.mesh.support import call, mesh
-from tests.support.processes import ROOT, chain, environment, service
+from tests.support.processes import ROOT, chain, environment, runs, service
 from tests.support.waiting import wait_for
 
 MOST_RSS = 200 * 1000 * 1000
@@ -195,12 +195,5 @@ def _check_served(place: Place) -> None:
 
 def _check_unharmed(place: Place, rss: Mapping[str, int]) -> None:
     assert {name: size for name, size in rss.items() if size >= MOST_RSS} == {}
-    assert [name for name, pid in place.pids.items() if not _lives(pid)] == []
+    assert [name for name, pid in place.pids.items() if not runs(pid)] == []
     assert [log.name for log in place.logs.glob("*.log") if "Traceback" in log.read_text(errors="replace")] == []
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

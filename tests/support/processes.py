@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def runs(pid: int) -> bool:
+    """Whether it is there and has not ended: a zombie only waits to be read."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass(frozen=True)

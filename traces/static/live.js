@@ -4,7 +4,6 @@
 const button = document.getElementById("live");
 const label = document.getElementById("live-text");
 const PAUSE_MS = 1000; // at most one fetch a second, however much comes in
-
 const RETRY_MS = 5000;
 
 let events = null;
@@ -81,7 +80,6 @@ document.addEventListener("visibilitychange", () => {
     events = null;
   } else {
     listen();
-    refresh();
   }
 });
 
