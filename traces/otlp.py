@@ -16,9 +16,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 # A trace is taken in and refused by the chunk, so that one too long for the store is cut and not lost.
 CHUNK_SPANS = 500
 
-
-# What a body of the wrong shape raises depends on where it is wrong; SystemError is upb's for half a surrogate pair.
-_WRONG = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, SystemError)
+# What JSON of the wrong shape raises depends on where it is wrong; SystemError is upb's for half a surrogate pair.
+WRONG_SHAPE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    SystemError,
+    json_format.Error,
+)
 
 
 class MalformedError(ValueError):
@@ -58,7 +66,7 @@ def from_document(document: Any) -> ExportTraceServiceRequest:
         for span in _json_spans(document):
             _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
         return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
-    except (*_WRONG, json_format.Error) as error:
+    except WRONG_SHAPE as error:
         raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
 
 
@@ -82,13 +90,14 @@ def split(request: ExportTraceServiceRequest) -> tuple[list[Chunk], int]:
     rejected = 0
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
-            valid = [span for span in scope.spans if _valid(span)]
+            valid = [span for span in scope.spans if is_valid(span)]
             rejected += len(scope.spans) - len(valid)
             chunks.extend(_by_trace(resource, scope, valid))
     return chunks, rejected
 
 
-def _valid(span: Span) -> bool:
+def is_valid(span: Span) -> bool:
+    """Whether its ids are what OTLP asks for."""
     return (
         len(span.trace_id) == 16
         and any(span.trace_id)

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from traces.otlp import MalformedError
+from traces.otlp import WRONG_SHAPE, MalformedError, is_valid
 
 _KINDS = {
     "CLIENT": Span.SPAN_KIND_CLIENT,
@@ -26,7 +26,7 @@ def parse(body: bytes) -> ExportTraceServiceRequest:
     try:
         for span in _list(json.loads(body)):
             _add(request, span)
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+    except WRONG_SHAPE as error:
         raise MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}") from error
     return request
 
@@ -57,6 +57,8 @@ def _span(zipkin: dict[str, Any]) -> Span:
         end_time_unix_nano=start + int(zipkin.get("duration") or 0) * 1000,
         attributes=[_text(key, value) for key, value in tags.items()],
     )
+    if not is_valid(span):
+        raise ValueError("an id is neither 16 nor 32 digits long, or all zeros")
     if "error" in tags:
         span.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message=tags["error"]))
     for annotation in zipkin.get("annotations") or ():
