@@ -5,6 +5,7 @@ table; a test holds it against `SETTINGS`.
 """
 
 import difflib
+import ipaddress
 import re
 import socket
 import ssl
@@ -166,6 +167,16 @@ def _host_port(text: str, lowest: int) -> None:
     _port(port, lowest)
 
 
+_IP_ADDRESSES: Final = {"ipv4": ipaddress.IPv4Address, "ipv6": ipaddress.IPv6Address}
+
+
+def _ip_address(scheme: str, host: str) -> None:
+    try:
+        _IP_ADDRESSES[scheme](host)
+    except ValueError:
+        raise ValueError(f"{host!r} is no address of {scheme}: for a name write dns:///HOST:PORT") from None
+
+
 def _unix_path(path: str) -> None:
     # sockaddr_un.sun_path holds 108 bytes with its closing zero (unix(7)).
     if not path or len(path.encode()) > 107:
@@ -192,9 +203,10 @@ def _target(value: Any) -> str | None:
     scheme, colon, rest = target.partition(":")
     if scheme == "unix" and colon:
         _unix_path(rest)
-    elif scheme in ("ipv4", "ipv6") and colon:
+    elif scheme in _IP_ADDRESSES and colon:
         for address in rest.split(","):
             _host_port(address, lowest=1)
+            _ip_address(scheme, address.rpartition(":")[0].strip("[]"))
     elif target.startswith("dns:///"):
         _host_port(target.removeprefix("dns:///"), lowest=1)
     else:
@@ -271,7 +283,7 @@ def _read_yaml(file: Path) -> dict[Any, Any]:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; write it, or name another file in TALK_CONFIG") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a date that there is not
         reason = " ".join(str(error).split())
         raise ConfigError(f"{file}: no YAML: {reason}; write `key: value` lines") from error
     if document is not None and not isinstance(document, dict):

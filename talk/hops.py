@@ -4,11 +4,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 from protos.hop_pb2 import REFUSED, UNLISTED, Header, Hop
 from talk.propagation import Pair, Received
 
 KEY: Final = "talk-hop-bin"
+DETAILS: Final = "grpc-status-details-bin"
+"""Where gRPC's richer error model has a status once more, with its details."""
 
 RECORD_LIMIT: Final = 1024
 """Bytes of an encoded record at most."""
@@ -19,6 +22,9 @@ _TRAILERS_CEILING: Final = 7 * 1024 + 512
 _WHOLE_VALUE: Final = 256
 _PREFIX: Final = 64
 _DIGEST: Final = 8
+
+_UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+"""What stands for itself in grpc-message (gRPC over HTTP/2, Responses)."""
 
 _KEY_ONLY: Final = (REFUSED, UNLISTED)
 _IDENTITY: Final = re.compile(r'URI=("?)([^";,]*)\1')
@@ -58,10 +64,15 @@ def _excerpt(header: Header, value: bytes) -> None:
     header.sha256 = hashlib.sha256(value).digest()
 
 
-def add(record: Hop, later: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Puts `record` in front of what came from later hops, shortened or left out where it would be too much."""
+def add(record: Hop, later: Sequence[Pair], message: str = "") -> tuple[Pair, ...]:
+    """Puts `record` in front of what came from later hops, shortened or left out where it would be too much.
+
+    `message` is the status's, which takes its part of the trailers too.
+    """
     encoded = _within_limit(record)
     size = sum([_cost(key, value) for key, value in later])
+    if message:
+        size += _cost("grpc-message", quote(message, _UNQUOTED))
     if size + _cost(KEY, encoded) > TRAILERS_LIMIT:
         encoded = _shortened(record).SerializeToString()
     if size + _cost(KEY, encoded) > _TRAILERS_CEILING:
@@ -110,10 +121,10 @@ def _shortened(record: Hop) -> Hop:
 
 
 def is_from_next_hop(trailers: Sequence[Pair]) -> bool:
-    """True where the answer holds a record: the status is a hop's own, not a library's or a proxy's."""
-    return KEY in dict(trailers)
+    """True where the answer holds a record or rich details: the status is a hop's own, not a library's or a proxy's."""
+    return not {KEY, DETAILS}.isdisjoint(dict(trailers))
 
 
 def _cost(key: str, value: str | bytes) -> int:
-    # Metadata size as HTTP/2 counts it (RFC 9113 10.5.1).
-    return len(key) + len(value) + 32
+    # Metadata size as HTTP/2 counts it (RFC 9113 10.5.1), of bytes in the base64 that all but gRPC's core send them in.
+    return len(key) + (len(value) if isinstance(value, str) else (len(value) + 2) // 3 * 4) + 32

@@ -216,8 +216,9 @@ async def _send_initial_metadata(call: grpc.aio.Call, context: Context) -> None:
 def translate(error: grpc.aio.AioRpcError, edge: str, exchange: Exchange) -> Status:
     """The status of an onward call as the caller gets it, with the later hops' trailers kept in `exchange`.
 
-    A status that came with a hop's record is a hop's own and passes unchanged. One without was made by a library or a
-    proxy on the way, whose text names nobody: `edge`, such as ``svc2 -> svc3``, goes in front.
+    A status that came with a hop's record or with details is a hop's own and passes unchanged: details repeat its
+    message. One without was made by a library or a proxy on the way, whose text names nobody: `edge`, such as
+    ``svc2 -> svc3``, goes in front.
     """
     exchange.trailers = backward(error.trailing_metadata() or ())
     message = error.details() or ""

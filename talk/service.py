@@ -113,23 +113,24 @@ class Desk:
             status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", visit.exchange)
         except answers.RefusalError as refusal:
             status = Status(refusal.code, refusal.message)
-            visit.exchange.trailers = (("grpc-status-details-bin", refusal.details),) if refusal.details else ()
+            visit.exchange.trailers = ((hops.DETAILS, refusal.details),) if refusal.details else ()
         except (asyncio.CancelledError, grpc.aio.BaseError) as error:
             # Cancelled, or the caller's connection broke under a write: nobody is there to be told.
             self._note(visit, _ending(visit.context), time.perf_counter())
             raise asyncio.CancelledError from error
         else:
-            visit.context.set_trailing_metadata(self._conclude(visit, began, grpc.StatusCode.OK))
+            visit.context.set_trailing_metadata(self._conclude(visit, began, Status(grpc.StatusCode.OK)))
             return result
-        return await visit.context.abort(status.code, status.message, self._conclude(visit, began, status.code))
+        return await visit.context.abort(status.code, status.message, self._conclude(visit, began, status))
 
-    def _conclude(self, visit: Visit, began: float, code: grpc.StatusCode) -> tuple[Pair, ...]:
+    def _conclude(self, visit: Visit, began: float, status: Status) -> tuple[Pair, ...]:
         now = time.perf_counter()
-        self._note(visit, code, now)
+        self._note(visit, status.code, now)
         if not self._records:
             return visit.exchange.trailers
         later = now - began if self._next_name else 0.0
-        return hops.add(self._record(visit, code, now - visit.started - later, later), visit.exchange.trailers)
+        record = self._record(visit, status.code, now - visit.started - later, later)
+        return hops.add(record, visit.exchange.trailers, status.message)
 
     def _record(self, visit: Visit, code: grpc.StatusCode, here: float, later: float) -> Hop:
         record = Hop(

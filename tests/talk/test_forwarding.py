@@ -290,23 +290,28 @@ def _details() -> bytes:
 
 
 @in_each_pattern
-@pytest.mark.parametrize("with_record", [True, False])
+@pytest.mark.parametrize(
+    ("its_trailers", "prefix"),
+    [
+        ((("talk-hop-bin", b""),), ""),
+        # A reader of details refuses them where their message is another than the status's.
+        ((("grpc-status-details-bin", _details()),), ""),
+        ((("x-served-by", "a proxy"),), "svc2 -> svc3: "),
+    ],
+    ids=["record", "details", "neither"],
+)
 def test_a_status_passes_unchanged_from_a_hop_and_names_the_edge_from_a_proxy(
-    hops: TwoHops, stub: Stub, pattern: Pattern, with_record: bool
+    hops: TwoHops, stub: Stub, pattern: Pattern, its_trailers: Metadata, prefix: str
 ) -> None:
-    details = _details()
-
     def refuse(_: Any, context: grpc.ServicerContext) -> Any:
-        record: Metadata = [("talk-hop-bin", b"")] if with_record else []
-        context.set_trailing_metadata((("grpc-status-details-bin", details), *record))
+        context.set_trailing_metadata(tuple(its_trailers))
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not \u2713 now")
 
     _refusing(hops.leaf, refuse)
     error = pattern(stub, timeout=20)
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
-    prefix = "" if with_record else "svc2 -> svc3: "
     assert error.details() == f"{prefix}not \u2713 now"
-    assert ("grpc-status-details-bin", details) in [tuple(pair) for pair in error.trailing_metadata()]
+    assert its_trailers[0] in [tuple(pair) for pair in error.trailing_metadata()]
     assert path(error)[:2] == ["svc1", "svc2"]
     assert {record.status for record in records(error)[:2]} == {grpc.StatusCode.FAILED_PRECONDITION.value[0]}
 

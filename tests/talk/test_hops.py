@@ -75,14 +75,22 @@ def test_a_record_of_many_headers_stays_within_its_limit(count: int) -> None:
 
 
 def test_a_record_is_shortened_where_trailers_would_pass_their_limit() -> None:
-    later: list[Pair] = [("x-mine-bin", b"x" * (hops.TRAILERS_LIMIT - 200))]
+    later: list[Pair] = [("x-mine-bin", b"x" * ((hops.TRAILERS_LIMIT - 200) * 3 // 4))]
     shown = decoded(hops.add(record([("baggage", "v" * 250, FORWARDED)]), later))
     assert shown == Hop(service="svc2", version="v1", trace_id="t", shortened=True)
 
 
 def test_a_record_is_left_out_where_even_a_short_one_might_break_the_call() -> None:
-    later: list[Pair] = [("grpc-status-details-bin", b"x" * 7650)]
+    later: list[Pair] = [("grpc-status-details-bin", b"x" * (7650 * 3 // 4))]
     assert hops.add(record([]), later) == tuple(later)
+
+
+@pytest.mark.parametrize(("message", "left"), [("x" * 5000, 1), ("x" * 7500, 0), ("✓" * 850, 0), ("%" * 2500, 0)])
+def test_the_status_s_message_counts_as_it_is_sent(message: str, left: int) -> None:
+    later: list[Pair] = [("x-mine", "x" * 900)]
+    added = hops.add(record([("baggage", "v" * 250, FORWARDED)]), later, message)
+    assert len(added) - len(later) == left
+    assert all(decoded(added).shortened for _ in range(left))
 
 
 @pytest.mark.parametrize(
