@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -60,14 +61,21 @@ def main(arguments: Sequence[str]) -> int:
 def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
-    if options.report:
-        write_report(options.report, run)
     if options.json:
         sys.stdout.write(json.dumps(document(run)) + "\n")
         screen.remarks(run)
     else:
         screen.show(run)
+    if options.report:
+        _report(options.report, run)
     return 0 if run.verdict == CONNECTED else 1
+
+
+def _report(path: Path, run: call.Run) -> None:
+    try:
+        write_report(path, run)
+    except OSError as error:
+        raise usage.UsageError(f"--report {path}: {error.strerror or error}: name a file elsewhere") from error
 
 
 def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:
@@ -110,6 +118,8 @@ def load_options(parsed: argparse.Namespace) -> LoadOptions:
     if "TalkMoreAnswerOne" in parsed.rpc and parsed.messages > _LONGEST_UPLOAD:
         raise usage.UsageError(f"--messages: TalkMoreAnswerOne takes at most {_LONGEST_UPLOAD}")
     concurrency = parsed.concurrency or (16 if parsed.rate is None else 1000)
+    if (parsed.processes or 1) > concurrency:
+        raise usage.UsageError(f"--processes: at most {concurrency}, for so many calls are in flight at once")
     return LoadOptions(
         target=_target(parsed),
         mix=parsed.rpc,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -26,7 +26,6 @@ from client.rpc import SERVICE
 from client.store import is_local
 
 _LIMIT = 2.0  # seconds that a check or an export may cost
-_T = TypeVar("_T")
 
 
 class Roots:
@@ -46,15 +45,15 @@ class Roots:
 
     async def answers(self) -> bool:
         """True where the endpoint takes spans, asked with none; costs 2 s at most."""
+        return await _promptly(self._listens) and await self._send()
+
+    def _listens(self) -> bool:
         parts = urlsplit(self._url)
-        try:
-            async with asyncio.timeout(_LIMIT):
-                port = parts.port or (443 if parts.scheme == "https" else 80)
-                _, writer = await asyncio.open_connection(parts.hostname, port)
-                writer.close()
-        except (OSError, TimeoutError):
-            return False
-        return await self._send()
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with contextlib.suppress(OSError):
+            socket.create_connection((parts.hostname, port), _LIMIT).close()
+            return True
+        return False
 
     def begin(self, rpc: str) -> Span:
         """Starts the root span of a call; `end` must follow."""
@@ -73,10 +72,7 @@ class Roots:
 
     async def _send(self) -> bool:
         spans = self._ended.get_finished_spans()
-        try:
-            return await _within(_LIMIT, lambda: self._exporter.export(spans) is SpanExportResult.SUCCESS)
-        except TimeoutError:
-            return False
+        return await _promptly(lambda: self._exporter.export(spans) is SpanExportResult.SUCCESS)
 
 
 def context_of(span: Span) -> TraceContext:
@@ -94,12 +90,12 @@ def end(span: Span, outcome: Outcome, code: int) -> None:
     span.end()
 
 
-async def _within(seconds: float, work: Callable[[], _T]) -> _T:
-    """Runs `work` in a thread that nobody waits for past `seconds`, also not at exit. Raises TimeoutError."""
+async def _promptly(work: Callable[[], bool]) -> bool:
+    """Runs `work` in a thread that nobody waits for past the limit, also not at exit: False then."""
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[_T] = loop.create_future()
+    result: asyncio.Future[bool] = loop.create_future()
 
-    def deliver(value: _T) -> None:
+    def deliver(value: bool) -> None:
         if not result.done():
             result.set_result(value)
 
@@ -109,5 +105,7 @@ async def _within(seconds: float, work: Callable[[], _T]) -> _T:
             loop.call_soon_threadsafe(deliver, value)
 
     threading.Thread(target=run, daemon=True).start()
-    async with asyncio.timeout(seconds):
-        return await result
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LIMIT):
+            return await result
+    return False

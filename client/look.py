@@ -43,11 +43,12 @@ class _Viewer:
         return Picture(spans, self.expected, sent, self.exported, tuple(one.document for one in found if one.spans))
 
     def wanted(self) -> Wanted:
-        """The traces that the hops report, and the one that the requester began."""
+        """The traces that the hops report, and the one that the requester began; where none reports, what was sent."""
         outcome, context = self.made.outcome, self.made.context
-        ids = traceid.distinct([*map(traceid.reported_id, outcome.hops), context.trace_id if context else ""])
+        reported = [*map(traceid.reported_id, outcome.hops), context.trace_id if context else ""]
+        ids = traceid.distinct(reported) or traceid.distinct([traceid.sent_id(outcome.sent)])
         # Other families' ids, such as SkyWalking's, mean nothing to the backend.
-        readable = tuple(one.zfill(32) for one in ids if re.fullmatch("[0-9a-f]{1,32}", one))
+        readable = tuple(one for one in map(traceid.in_32_digits, ids) if re.fullmatch("[0-9a-f]{32}", one))
         complete = self._complete if readable else lambda _: True
         return Wanted(readable, complete, quiet=0.0 if outcome.hops else _QUIET)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from client.call import Run
@@ -10,9 +11,12 @@ from traces import report
 
 
 def write_report(path: Path, run: Run) -> None:
-    """Writes the file whole or not at all."""
+    """Writes the file whole or not at all. Raises OSError."""
     documents = [document for call in run.calls if call.picture for document in call.picture.documents]
     page = report.render(documents, notes_for_store(run), title=f"client call {run.target}: {run.verdict}")
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
+    beside = path.with_name(f".{os.getpid()}.new")  # short: the name of `path` may be as long as names can be
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

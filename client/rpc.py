@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -19,6 +21,9 @@ RPCS = ("Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional")
 SERVICE = "org.feuyeux.grpc.LandingService"
 
 _T = TypeVar("_T")
+_RequestStream: TypeAlias = (
+    "grpc.aio.StreamUnaryCall[TalkRequest, bytes] | grpc.aio.StreamStreamCall[TalkRequest, bytes]"
+)
 _ENCODE = TalkRequest.SerializeToString
 
 
@@ -51,10 +56,10 @@ class Landing:
             more = self._answer_more(_request(asked), timeout=timeout, metadata=metadata)
             return more, more
         if rpc == "TalkMoreAnswerOne":
-            one = self._more_answer_one(_requests(asked), timeout=timeout, metadata=metadata)
-            return one, _only(one)
-        both = self._bidirectional(_requests(asked), timeout=timeout, metadata=metadata)
-        return both, both
+            one = self._more_answer_one(timeout=timeout, metadata=metadata)
+            return one, _while_sending(one, asked, _only(one))
+        both = self._bidirectional(timeout=timeout, metadata=metadata)
+        return both, _while_sending(both, asked, both)
 
 
 async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadata, within: float) -> Outcome:
@@ -106,6 +111,23 @@ def _request(asked: Sequence[int]) -> TalkRequest:
     return TalkRequest(data=",".join(map(str, asked)), meta="PYTHON")
 
 
-async def _requests(asked: Sequence[int]) -> AsyncIterator[TalkRequest]:
-    for index in asked:
-        yield TalkRequest(data=str(index), meta="PYTHON")
+async def _while_sending(
+    call: _RequestStream, asked: Sequence[int], answers: AsyncIterable[bytes]
+) -> AsyncIterator[bytes]:
+    sending = asyncio.create_task(_send(call, asked))
+    try:
+        async for answer in answers:
+            yield answer
+    finally:
+        sending.cancel()
+
+
+async def _send(call: _RequestStream, asked: Sequence[int]) -> None:
+    # Whatever ends the call ends this too; whoever reads the answers learns why.
+    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.BaseError):
+        await call.wait_for_connection()
+        # call.write() would put INTERNAL over the status of a call that is refused meanwhile (grpcio 1.85).
+        send = call._cython_call.send_serialized_message  # type: ignore[union-attr]
+        for index in asked:
+            await send(_ENCODE(_request((index,))))
+        await call.done_writing()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,15 +40,20 @@ class Wanted:
     trace_ids: tuple[str, ...]
     complete: Callable[[Sequence[Found]], bool]
     quiet: float = 0.0
-    found: tuple[Found, ...] = ()
     changed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    _by_id: dict[str, Found] = field(default_factory=dict)
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        return tuple(self._by_id.get(trace_id, Found()) for trace_id in self.trace_ids)
 
     @property
     def spans(self) -> tuple[Span, ...]:
         return tuple(span for one in self.found for span in one.spans)
 
-    def take(self, found: Iterable[Found]) -> None:
-        before, self.found = len(self.spans), tuple(found)
+    def take(self, trace_id: str, found: Found) -> None:
+        before = len(self.spans)
+        self._by_id[trace_id] = found
         if len(self.spans) != before:
             self.changed_at = asyncio.get_running_loop().time()
 
@@ -59,13 +64,16 @@ class Wanted:
 
 async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) -> None:
     """Polls the backend for all traces together until each is complete, `limit` s at most. Raises StoreUnreadable."""
-    loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + limit, _FIRST_PAUSE
-    async with _http(url) as http:
-        while True:
-            await _poll(http, [one for one in wanted if not one.done])
-            if all(one.done for one in wanted) or loop.time() + pause > deadline:
-                return
+    with contextlib.suppress(TimeoutError):
+        async with _http(url) as http, asyncio.timeout(limit):
+            await _poll_until_done(http, wanted)
+
+
+async def _poll_until_done(http: httpx.AsyncClient, wanted: Sequence[Wanted]) -> None:
+    pause = _FIRST_PAUSE
+    while open_ones := [one for one in wanted if not one.done]:
+        await _poll(http, open_ones)
+        if not all(one.done for one in open_ones):
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -73,14 +81,15 @@ async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) 
 async def _poll(http: httpx.AsyncClient, open_ones: Sequence[Wanted]) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(trace_id: str) -> Found:
+    async def one(trace_id: str) -> None:
         async with gate:
-            return await _read(http, trace_id)
+            found = await _read(http, trace_id)
+        for wanted in open_ones:
+            if trace_id in wanted.trace_ids:
+                wanted.take(trace_id, found)
 
-    ids = list(dict.fromkeys(trace_id for wanted in open_ones for trace_id in wanted.trace_ids))
-    found = dict(zip(ids, await asyncio.gather(*map(one, ids)), strict=True))
-    for wanted in open_ones:
-        wanted.take(found[trace_id] for trace_id in wanted.trace_ids)
+    ids = dict.fromkeys(trace_id for wanted in open_ones for trace_id in wanted.trace_ids)
+    await asyncio.gather(*map(one, ids))
 
 
 async def _read(http: httpx.AsyncClient, trace_id: str) -> Found:
@@ -118,7 +127,10 @@ async def leave_notes(url: str, notes: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _http(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, timeout=_ANSWER, trust_env=not is_local(url))
+    try:
+        return httpx.AsyncClient(base_url=url, timeout=_ANSWER, trust_env=not is_local(url))
+    except (ImportError, ValueError) as error:  # a proxy in the environment that httpx cannot use as installed
+        raise StoreUnreadable(f"{url} cannot be asked: {error}") from None
 
 
 def is_local(url: str) -> bool:

@@ -62,6 +62,16 @@ def _normal(key: str, spelled: str) -> str:
     return spelled.removeprefix("1-").replace("-", "").lower()
 
 
+def sent_id(sent: Iterable[tuple[str, str | bytes]]) -> str:
+    """The trace id in what a call sent, in one spelling; empty: it sent none that can be read."""
+    return next((found for key, value in sent if (found := trace_id_in(key, value))), "")
+
+
+def in_32_digits(trace_id: str) -> str:
+    """As W3C and trace backends write it; another family's, such as SkyWalking's, stays as it is."""
+    return trace_id.zfill(32) if _HEX.fullmatch(trace_id) else trace_id
+
+
 def same_trace(one: str, other: str) -> bool:
     """True where two ids name one trace; an id of 64 bits is the lower half of one of 128."""
     if one == other:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import httpx
+
 Pair: TypeAlias = tuple[str, str | bytes]
 Metadata: TypeAlias = tuple[Pair, ...]
 
@@ -140,21 +142,29 @@ def url(option: str, text: str) -> str:
 
 
 def _has_host(text: str) -> bool:
-    """False where no host can be read from a URL, or a port that is none."""
+    """False where no host can be read from a URL, or one that no name server could know, or a port that is none."""
     try:
         parts = urlsplit(text)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        httpx.URL(text)
+        return bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
         return False
 
 
 def writable_file(text: str) -> Path:
     """A file that can be put in the place of `text`: nothing or a file is there, in a folder that takes another."""
     path = Path(text)
-    in_reach = os.access(path.parent, os.W_OK | os.X_OK) and path.parent.is_dir()
-    if not (in_reach and (path.is_file() or not path.exists())):
+    if not _takes_file(path):
         raise UsageError(f"--report {text}: cannot be written, name a file in a folder that is there and yours")
     return path
+
+
+def _takes_file(path: Path) -> bool:
+    try:
+        in_reach = os.access(path.parent, os.W_OK | os.X_OK) and path.parent.is_dir()
+        return in_reach and (path.is_file() or not path.exists())
+    except OSError:  # a name too long, for example
+        return False
 
 
 def pem(option: str, path: str) -> bytes:

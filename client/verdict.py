@@ -18,7 +18,10 @@ CONNECTED, BROKEN, FAILED = "connected", "broken", "failed"
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The verdict of a call. `notes` are worth telling and break nothing; `traces` counts the ids in the records."""
+    """The verdict of a call. `notes` are worth telling and break nothing; `traces` counts the ids in the records.
+
+    trace_id: the first in the records, else what the call sent; empty where there is neither.
+    """
 
     verdict: str
     problems: tuple[str, ...]
@@ -44,20 +47,21 @@ def judge(
     ids = traceid.distinct(traceid.reported_id(hop) for hop in outcome.hops)
     failures = [*_status_problem(outcome, picture), *_answer_problems(outcome)]
     breaks = [*_path_problems(outcome, stops, expected), *lost_problems(stops, custom), *id_problems(stops)]
+    breaks += _no_id_problem(outcome, ids)
     breaks += _picture_problems(outcome, picture, len(ids))
     return Judgement(
         verdict=FAILED if failures else BROKEN if breaks else CONNECTED,
         problems=(*failures, *breaks),
         notes=tuple(notes(outcome, stops, custom)),
         stops=stops,
-        trace_id=ids[0].zfill(32) if ids else "",
+        trace_id=traceid.in_32_digits(ids[0] if ids else traceid.sent_id(outcome.sent)),
         traces=len(ids),
     )
 
 
 def no_trace_came(outcome: Outcome) -> bool:
-    """True where there are records, and none shows a trace header: nothing begins a trace before the first hop."""
-    return bool(outcome.hops) and not any(hop.trace_id for hop in outcome.hops)
+    """True where the first record shows no trace header: nothing begins a trace before that hop."""
+    return bool(outcome.hops) and not outcome.hops[0].trace_id
 
 
 def _status_problem(outcome: Outcome, picture: Picture | None) -> Iterator[str]:
@@ -66,6 +70,12 @@ def _status_problem(outcome: Outcome, picture: Picture | None) -> Iterator[str]:
         yield f"no answer within {outcome.timeout:g}s{deepest}"
     elif outcome.status != "OK":
         yield f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
+
+
+def _no_id_problem(outcome: Outcome, ids: Collection[str]) -> Iterator[str]:
+    if outcome.status == "OK" and outcome.hops and not ids:
+        first = outcome.hops[0].service
+        yield f"no hop received a trace id that can be read: see the -H headers, and what stands in front of {first}"
 
 
 def _answer_problems(outcome: Outcome) -> list[str]:

@@ -141,8 +141,12 @@ class _Stretch:
         if self._pacer:
             self._pacer.stop()
 
+    def _share_of(self, total: int) -> int:
+        """This worker's, where all are dealt out in turn."""
+        return len(range(self._phase.index, total, self._phase.workers))
+
     async def _closed_loop(self) -> None:
-        callers = len(range(self._phase.index, self._options.concurrency, self._phase.workers))
+        callers = self._share_of(self._options.concurrency)
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):
                 group.create_task(self._caller())
@@ -154,14 +158,14 @@ class _Stretch:
 
     async def _open_loop(self, rate: float) -> None:
         phase = self._phase
-        gate = asyncio.Semaphore(max(1, self._options.concurrency // phase.workers))
+        gate = asyncio.Semaphore(self._share_of(self._options.concurrency))
         async with asyncio.TaskGroup() as group:
 
             def due(intended: float) -> None:
                 self._tally.lateness.append(int((time.monotonic() - intended) * 1e6))
                 group.create_task(self._gated(gate, next(self._numbers), intended))
 
-            mine = len(range(phase.index, round(phase.seconds * rate), phase.workers))
+            mine = self._share_of(round(phase.seconds * rate))
             self._pacer = Pacer(phase.start + phase.index / rate, phase.workers / rate, mine, due)
             await self._pacer.run()
 

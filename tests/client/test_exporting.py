@@ -1,6 +1,8 @@
 """The requester's own root spans: checked, sent, and bounded in time where nobody takes them."""
 
+import asyncio
 import socket
+import threading
 import time
 
 import pytest
@@ -44,6 +46,14 @@ async def test_a_dead_endpoint_costs_nothing(monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         assert not await Roots(f"http://127.0.0.1:{held.getsockname()[1]}", "target").answers()
+
+
+def test_a_name_server_that_never_answers_costs_two_seconds_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait())
+    began = time.monotonic()
+    assert not asyncio.run(Roots("http://collector.example:4318", "target").answers())
+    assert time.monotonic() - began < 20, "also where the loop ends"
 
 
 async def test_a_proxy_in_the_environment_is_not_asked_for_a_local_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

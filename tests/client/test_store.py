@@ -63,6 +63,25 @@ async def test_it_gives_up_at_the_limit_and_keeps_what_came() -> None:
     assert time.monotonic() - began < 3
 
 
+async def test_many_traces_of_a_slow_store_share_the_limit() -> None:
+    wanted = [at_least(9, trace=f"{number:032x}") for number in range(40)]
+
+    def answer(path: str) -> tuple[int, bytes] | None:
+        return answer_with(2) if path.endswith("00") else None
+
+    began = time.monotonic()
+    async with http_stub(answer) as url:
+        await read_traces(url, wanted, limit=0.3)
+    assert time.monotonic() - began < 3
+    assert len(wanted[0].spans) == 2, "what came is kept"
+
+
+async def test_a_proxy_that_cannot_be_used_as_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(StoreUnreadable, match=r"http://jaeger\.example:16686 cannot be asked"):
+        await read_traces("http://jaeger.example:16686", [at_least(1)])
+
+
 async def test_it_waits_until_nothing_has_come_for_a_while() -> None:
     began = time.monotonic()
     async with http_stub(lambda _: answer_with(1)) as url:

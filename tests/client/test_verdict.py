@@ -4,7 +4,7 @@ import pytest
 
 from client.outcome import Outcome
 from client.picture import Picture, Span
-from client.verdict import judge
+from client.verdict import judge, no_trace_came
 from protos.hop_pb2 import FORWARDED, LEFT_OUT, REFUSED, SUPERSEDED, SWITCHED_OFF, UNLISTED, Hop
 from tests.client.evidence import (
     OTHER,
@@ -161,6 +161,15 @@ BROKEN: dict[str, tuple[tuple[Hop, ...], str, int]] = {
         f"svc1 forwarded x-b3-traceid {TRACE} and svc2 received {OTHER}: what lies between them changed it",
         1,
     ),
+    "no hop that received an id that can be read": (
+        (
+            hop("svc1", header("traceparent", PARENT.upper()), trace_id=""),
+            hop("svc2", trace_id=""),
+            last("svc3", trace_id=""),
+        ),
+        "no hop received a trace id that can be read: see the -H headers, and what stands in front of svc1",
+        0,
+    ),
     "the order of the services": (
         (SVC1, SVC3, SVC2),
         "the path was svc1, svc3, svc2, expected svc1, svc2, svc3",
@@ -189,6 +198,36 @@ BROKEN: dict[str, tuple[tuple[Hop, ...], str, int]] = {
 def test_a_trace_is_broken_with(hops: tuple[Hop, ...], problem: str, traces: int) -> None:
     judgement = judge(outcome(*hops), EXPECTED)
     assert (judgement.verdict, judgement.problems, judgement.traces) == ("broken", (problem,), traces)
+
+
+@pytest.mark.parametrize(
+    ("hops", "sent", "shown"),
+    [
+        ((), (("traceparent", PARENT),), TRACE),
+        ((SVC1,), (("traceparent", PARENT.replace("4b", "5b")),), TRACE),
+        ((hop("svc1", header("sw8", "1-dC5lLnM=-c-0-a-b-c-d"), trace_id="dC5lLnM="),), (), "dC5lLnM="),
+        ((hop("svc1", trace_id=TRACE[16:]),), (), TRACE[16:].zfill(32)),
+        ((), (("traceparent", "none"),), ""),
+    ],
+    ids=["only sent", "recorded", "another family's", "64 bits", "unreadable"],
+)
+def test_the_trace_id_is_the_first_recorded_else_the_one_sent(
+    hops: tuple[Hop, ...], sent: tuple[tuple[str, str], ...], shown: str
+) -> None:
+    assert judge(outcome(*hops, sent=sent), EXPECTED).trace_id == shown
+
+
+@pytest.mark.parametrize(
+    ("hops", "none_came"),
+    [
+        ((), False),
+        ((SVC1,), False),
+        ((hop("svc1", trace_id=""), SVC2), True),
+        ((SVC1, hop("svc2", trace_id="")), False),
+    ],
+)
+def test_whether_a_trace_came_is_the_first_hop_s_word(hops: tuple[Hop, ...], none_came: bool) -> None:
+    assert no_trace_came(outcome(*hops)) is none_came
 
 
 def test_each_hop_that_dropped_it_is_named() -> None:
