@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh import control, options
-from mesh.errors import MeshError
+from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
 from mesh.state import State, default_directory
 
@@ -137,9 +137,10 @@ def describe(found: Json) -> str:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    if not control.is_up(parsed.state):
+    try:
+        found = control.status(parsed.state)
+    except NotUpError:
         return _not_up(parsed)
-    found = control.status(parsed.state)
     _print(json.dumps(found, indent=2) if parsed.json else _table(found))
     return 0 if all(part["answers"] for part in found["processes"]) else 1
 

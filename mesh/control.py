@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from mesh import process
 from mesh.envoy import admin
-from mesh.errors import MeshError
+from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
 from mesh.state import State
 
@@ -94,7 +94,7 @@ def is_up(state: State) -> bool:
 
 
 def status(state: State) -> Json:
-    """The supervisor's word on every process, with `answers` added to each. MeshError where no mesh is up."""
+    """The supervisor's word on every process, with `answers` added to each. NotUpError where no mesh is."""
     with _connect(state) as line:
         return _with_answers(line.ask("status"))
 
@@ -140,7 +140,7 @@ def down(state: State, say: Say) -> bool:
     if not is_up(state):
         return False
     with state.watched() as is_held:
-        with _connect(state) as line:
+        with suppress(NotUpError), _connect(state) as line:  # it may end by itself meanwhile
             say(line.ask("down")["step"])
             for step in line.steps():
                 say(step)
@@ -153,29 +153,34 @@ def _lock_unless_up(state: State) -> int | None:
     state.prepare()
     give_up = time.monotonic() + BETWEEN
     while (lock := state.lock()) is None:
-        with suppress(OSError):
-            _dial(state).close()
+        if line := _try_to_connect(state, give_up):
+            line.close()
             return None
-        if time.monotonic() > give_up:
-            raise _hangs(state)
-        time.sleep(0.05)
     return lock
 
 
 def _hangs(state: State) -> MeshError:
-    pid = state.read_facts().get("pid", "?")
-    return MeshError(
-        f"the mesh in {state.directory} does not listen: kill -9 {pid} (its supervisor) ends it and all it started"
-    )
+    pid = state.read_facts().get("pid")
+    fix = f"kill -9 {pid} (its supervisor) ends it and all it started" if pid else "it still starts, try again"
+    return MeshError(f"the mesh in {state.directory} does not listen: {fix}")
 
 
 def _connect(state: State) -> Line:
-    if not is_up(state):
-        raise MeshError(f"no mesh is up in {state.directory}: python -m mesh up starts one")
-    try:
+    give_up = time.monotonic() + BETWEEN
+    while is_up(state):
+        if line := _try_to_connect(state, give_up):
+            return line
+    raise NotUpError(f"no mesh is up in {state.directory}: python -m mesh up starts one")
+
+
+def _try_to_connect(state: State, give_up: float) -> Line | None:
+    """To a mesh that is up, but may only begin or be about to end. MeshError once it is time to give up."""
+    with suppress(OSError):
         return Line(_dial(state))
-    except OSError as error:
-        raise _hangs(state) from error
+    if time.monotonic() > give_up:
+        raise _hangs(state)
+    time.sleep(0.05)
+    return None
 
 
 def _dial(state: State) -> socket.socket:

@@ -18,7 +18,10 @@ _SECONDS = {"ms": 0.001, "s": 1.0}
 
 @dataclass(frozen=True)
 class Options:
-    """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given."""
+    """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given.
+
+    folder: where the commands of run are started; None for the folder that holds our packages.
+    """
 
     port: int = topology.INGRESS_PORT
     pages_port: int = topology.PAGES_PORT
@@ -34,6 +37,7 @@ class Options:
     batch_spans: bool = False
     access_log: bool = False
     envoy: str | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         """MeshError for what does not go together."""
@@ -89,8 +93,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 
 def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The fields of Options that the command line named."""
+    """The fields of Options that the command line named, and the folder that it was typed in where that matters."""
     found = {name: value for name, value in vars(parsed).items() if name in Options.__dataclass_fields__}
+    if "run" in found:
+        found["folder"] = str(Path.cwd())  # what the commands name is the user's
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 

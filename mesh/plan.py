@@ -28,6 +28,9 @@ WIRING = (
 
 STORE = "traces"
 
+ROOT = Path(__file__).parent.parent
+"""The folder that holds our packages."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -63,7 +66,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Process:
-    """What to start. Higher tiers stop later; the sockets are files that it makes."""
+    """What to start, and in which folder. Higher tiers stop later; the sockets are files that it makes."""
 
     name: str
     command: tuple[str, ...]
@@ -71,6 +74,7 @@ class Process:
     tier: int
     environment: dict[str, str] = field(default_factory=dict)
     sockets: tuple[Path, ...] = ()
+    folder: Path = ROOT
 
 
 @dataclass(frozen=True)
@@ -213,11 +217,12 @@ def _talk(
     propagate = parse_propagate(options.propagate).get(workload.service)
     if propagate is not None:
         environment["TALK_PROPAGATE"] = propagate
-    foreign = parse_run(options.run).get(workload.service)
-    # Not every hop serves gRPC's health.
-    probe = Probe("listens" if foreign else "health", listen)
-    command = foreign or (sys.executable, "-m", workload.service)
-    return Process(workload.name, command, probe, tier, environment, sockets)
+    if foreign := parse_run(options.run).get(workload.service):
+        environment["PYTHONSAFEPATH"] = ""  # our scripts set it for our own programs
+        probe = Probe("listens", listen)  # not every hop serves gRPC's health
+        return Process(workload.name, foreign, probe, tier, environment, sockets, Path(options.folder or ROOT))
+    command = (sys.executable, "-m", workload.service)
+    return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
 
 
 def _store(ports: Ports) -> Process:

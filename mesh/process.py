@@ -48,7 +48,7 @@ class Child:
 
 
 def start(plan: Process, log: Path) -> Child:
-    """Start a process in the folder that holds our packages, its output at the end of a log file.
+    """Start a process, its output at the end of a log file.
 
     MeshError where there is no such program.
     """
@@ -67,7 +67,7 @@ def _popen(plan: Process, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parent.parent,
+            cwd=plan.folder,
             env={key: value for key, value in os.environ.items() if not key.startswith(WIRING)} | plan.environment,
             start_new_session=True,
             # Unsafe with threads, and the supervisor has none.

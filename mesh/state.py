@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -16,6 +17,8 @@ from mesh.errors import MeshError
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
+# Names of sockets stand in gRPC's addresses, which are URIs and, where there may be several, separated by commas.
+_NOT_IN_AN_ADDRESS = re.compile(r"[^!-~]|[\"#%,<>?\\^`{|}]")
 _LONGEST_NAME = "sock/svc3-canary-sidecar.adm"
 
 
@@ -42,13 +45,13 @@ class State:
 
     def prepare(self) -> None:
         """Make the directory, or find it as we would have made it. MeshError where that cannot be."""
-        self._check_length()
+        self._check_name()
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_private()
             self._check_ours()
         except OSError as error:
-            raise MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another") from error
+            raise self._unusable(error) from error
 
     def is_there(self) -> bool:
         """MeshError where it is not ours alone: another user's mesh is none to talk to."""
@@ -57,10 +60,17 @@ class State:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            raise MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another") from error
+            raise self._unusable(error) from error
         return True
 
-    def _check_length(self) -> None:
+    def _unusable(self, error: OSError) -> MeshError:
+        return MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another")
+
+    def _check_name(self) -> None:
+        if found := _NOT_IN_AN_ADDRESS.search(str(self.directory)):
+            raise MeshError(
+                f"{self.directory} has a {found[0]!r}, which no address may have: --state DIR chooses another"
+            )
         excess = len(os.fsencode(self.directory / _LONGEST_NAME)) - _LONGEST_SOCKET_PATH
         if excess > 0:
             raise MeshError(

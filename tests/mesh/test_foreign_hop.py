@@ -1,15 +1,18 @@
 """A hop in svc2's place that is not ours, behind its real sidecar: the verdict blames who it was, or says unknown."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from tests.mesh.foreign_hop import CHANGES, OTHER_TRACE
 from tests.mesh.support import Mesh, mesh, run
+from tests.support.processes import ROOT, environment
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SENT = (f"traceparent: 00-{TRACE}-00f067aa0ba902b7-01", "baggage: a=1", "baggage: b=2")
@@ -57,6 +60,20 @@ def test_the_verdict_blames_nobody_of_ours(foreign: tuple[Mesh, str]) -> None:
     assert call["path"] == ["svc1", "svc3"]
     assert expected.words in " ".join(call["problems"] or [done.stderr])
     assert not [text for text in call["problems"] if text.startswith(("svc1 ", "svc3 received")) and "did not" in text]
+
+
+def test_a_command_means_what_it_means_where_it_was_typed(tmp_path: Path) -> None:
+    """Its program, its files, and the modules beside it."""
+    (tmp_path / "its_own.py").write_text("from tests.mesh.foreign_hop import main\n")
+    (tmp_path / "hop.py").write_text(
+        "import asyncio\nimport sys\nfrom its_own import main\nasyncio.run(main(sys.argv[1]))\n"
+    )
+    hop = tmp_path / "hop"
+    hop.write_text(f'#!/bin/sh\nexec "{sys.executable}" hop.py nothing\n')
+    hop.chmod(0o755)
+    command = ["sh", str(ROOT / "test.sh"), "--run", "svc2=./hop", "--rpc", "Talk", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment({}), capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["calls"][0]["path"]) == (0, ["svc1", "svc3"]), done.stderr
 
 
 def test_a_tracestate_that_envoy_folds_blames_nobody(shared_mesh: Mesh) -> None:

@@ -28,6 +28,13 @@ def test_a_path_too_long_for_unix_sockets_is_refused_by_how_much(state: Path) ->
         State(longest.directory.with_name(longest.directory.name + "xxx")).prepare()
 
 
+@pytest.mark.parametrize("name", ["a,b", "a b", "a%41", "a#b", "é"])
+def test_a_name_that_no_address_may_have_is_refused(state: Path, name: str) -> None:
+    with pytest.raises(MeshError, match="which no address may have: --state DIR chooses another"):
+        State(state / name).prepare()
+    assert not (state / name).exists()
+
+
 def test_a_directory_that_others_may_open_is_refused(state: Path) -> None:
     state.chmod(0o755)
     for command in ("status", "down", "logs"):

@@ -1,5 +1,6 @@
 """Starting, dying, healing, ending: what is left, and what is said."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -16,22 +17,18 @@ import grpc
 import psutil
 import pytest
 
+from mesh import control
+from mesh.errors import MeshError
+from mesh.state import State
 from tests.mesh.support import ANY_PORTS, Mesh, call, mesh, state_directory
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, runs
 from tests.support.waiting import wait_for
 
 OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if _runs(pid)]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+    return [pid for pid in pids if runs(pid)]
 
 
 def belonging_to(directory: Path) -> list[psutil.Process]:
@@ -256,6 +253,37 @@ def test_a_killed_up_leaves_nothing(state: Path) -> None:
         pids = list(Mesh(state).pids.values())
         starting.kill()
     wait_for(lambda: not alive(pids), "all processes end")
+
+
+@pytest.mark.parametrize("command", ["status", "down"])
+def test_a_mesh_that_begins_or_ends_is_waited_for(state: Path, command: str) -> None:
+    """Its lock is held, and it does not listen: until it lets go, here."""
+    descriptor = os.open(state, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    words = [sys.executable, "-m", "mesh", command, "--state", str(state)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asking:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(2)
+        os.close(descriptor)
+        said, _ = asking.communicate(timeout=60)
+    assert (asking.returncode, said.split(" in ")[0].strip()) == {
+        "status": (3, "mesh: no mesh is up"),
+        "down": (0, "mesh is down"),
+    }[command]
+
+
+@pytest.mark.parametrize(
+    ("facts", "fix"), [({"pid": 7}, "kill -9 7 (its supervisor) ends it"), ({}, "it still starts, try again")]
+)
+def test_a_mesh_that_never_listens_is_told(
+    state: Path, facts: dict[str, int], fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "BETWEEN", 0.1)
+    with State(state).locked():
+        (state / "mesh.json").write_text(json.dumps(facts))
+        with pytest.raises(MeshError) as told:
+            control.status(State(state))
+    assert fix in str(told.value)
 
 
 def test_two_ups_at_once_make_one_mesh(state: Path) -> None:
