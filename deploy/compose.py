@@ -17,17 +17,13 @@ PLACE = "compose"
 
 
 class Port(NamedTuple):
-    """A port that is published on 127.0.0.1: the variable of compose.yaml, our option, the container's side.
-
-    shift: how far the default is from the container's side, where another container has that number already.
-    """
+    """A port that is published on 127.0.0.1: the variable of compose.yaml, our option, the container's side."""
 
     variable: str
     option: str
     service: str
     inside: int
     what: str
-    shift: int = 0
 
 
 PORTS = (
@@ -36,8 +32,8 @@ PORTS = (
     Port("OTLP_GRPC_PORT", "--otlp-grpc-port", "traces", topology.OTLP_GRPC_PORT, "spans over gRPC"),
     Port("OTLP_HTTP_PORT", "--otlp-http-port", "traces", topology.OTLP_HTTP_PORT, "spans over HTTP"),
 )
-JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's pages", shift=1)
-JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger", shift=1)
+JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's pages")
+JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger")
 JAEGER_PORTS = (JAEGER_PAGES, JAEGER_OTLP)
 
 _LEFTOVERS = 30.0
@@ -83,6 +79,20 @@ class Compose:
     def _project(self) -> str:
         return str(json.loads(self.must("config", "--format", "json"))["name"])
 
+    def wanted(self, ports: Iterable[Port]) -> dict[Port, int]:
+        """The ports on this machine: ours, else as Compose reads them from the environment or the file .env."""
+        done = self("config", "--format", "json")
+        if done.returncode != 0:
+            variables = ", ".join(port.variable for port in (*PORTS, *JAEGER_PORTS))
+            raise DeployError(f"compose.yaml cannot be used: {last_line(done)} (see {variables}, set here or in .env)")
+        services = json.loads(done.stdout)["services"]
+        return {
+            port: int(one["published"])
+            for port in ports
+            for one in services[port.service]["ports"]
+            if one["target"] == port.inside and one["published"].isdecimal()  # a range is left to Compose
+        }
+
     def published(self, port: Port) -> int | None:
         """The port on this machine that a running container has taken for it."""
         done = self("port", port.service, str(port.inside))
@@ -93,12 +103,12 @@ def apply(_place: str, arguments: list[str]) -> int:
     """`up` (also when nothing is said) or `down`."""
     parsed = _parser().parse_args(arguments)
     action = _up if parsed.action == "up" else _down
-    return carry_out(PLACE, lambda: action(parsed))
+    return carry_out(PLACE, lambda: action(parsed), failed=1)
 
 
 def test(_place: str, arguments: list[str]) -> int:
-    """The requester's exit code; 2 where nothing is up."""
-    return carry_out(PLACE, lambda: _test(arguments))
+    """The requester's exit code; 2 where nothing can be called."""
+    return carry_out(PLACE, lambda: _test(arguments), failed=2)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,7 +154,7 @@ def _up(parsed: argparse.Namespace) -> int:
     _check_engine()
     settings = _settings(parsed)
     compose = Compose(settings, jaeger=parsed.jaeger)
-    _check_ports(compose, _wanted(settings, (*PORTS, *JAEGER_PORTS) if parsed.jaeger else PORTS))
+    _check_ports(compose, (*PORTS, *JAEGER_PORTS) if parsed.jaeger else PORTS)
     say(PLACE, "building the images (the first time takes a minute)")
     done = compose("build")
     if done.returncode != 0:
@@ -159,21 +169,9 @@ def _up(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(settings: Mapping[str, str], ports: Iterable[Port]) -> dict[Port, int]:
-    """The numbers on this machine, by our options, else by the environment as compose.yaml reads it."""
-    return {port: _number(port, settings.get(port.variable) or os.environ.get(port.variable)) for port in ports}
-
-
-def _number(port: Port, text: str | None) -> int:
-    try:
-        return _port(text) if text else port.inside + port.shift
-    except argparse.ArgumentTypeError as error:
-        raise DeployError(f"{port.variable}: {error}") from error
-
-
-def _check_ports(compose: Compose, wanted: Mapping[Port, int]) -> None:
+def _check_ports(compose: Compose, ports: Iterable[Port]) -> None:
     """A taken port is found before anything is changed."""
-    for port, number in wanted.items():
+    for port, number in compose.wanted(ports).items():
         if compose.published(port) != number and _is_taken(number):
             raise DeployError(f"port {number} ({port.what}) is taken: {port.option} N takes another")
 

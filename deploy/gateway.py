@@ -9,6 +9,9 @@ from deploy.steps import DeployError
 from mesh import topology
 
 PORT = topology.INGRESS_PORT
+GATEWAYS = "gateways.gateway.networking.k8s.io"
+GATEWAY = "grpc-tracing"
+"""The Gateway API's object of the overlay gateway-api; the mesh names what it starts for it after it."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,26 @@ class Gateway:
 
     @classmethod
     def of_the_gateway_api(cls) -> "Gateway":
-        return cls(topology.NAMESPACE, ("gateway.networking.k8s.io/gateway-name", "grpc-tracing"), is_ours=True)
+        return cls(topology.NAMESPACE, ("gateway.networking.k8s.io/gateway-name", GATEWAY), is_ours=True)
 
     def service(self, kubectl: Kubectl) -> Object | None:
         found = kubectl.find("services", namespace=self.namespace)
         return next((one for one in found if self.label in one["spec"].get("selector", {}).items()), None)
 
+    def was_applied(self, kubectl: Kubectl) -> bool:
+        """Whether its Gateway object, for one that is ours, is there; who may not look has not put it there."""
+        try:
+            known = GATEWAYS in kubectl.resources()
+            return known and bool(kubectl.find(GATEWAYS, GATEWAY, namespace=self.namespace))
+        except DeployError:
+            return False
+
     def missing(self) -> str:
+        if self.is_ours:
+            return (
+                f"the mesh has started nothing for the Gateway {GATEWAY} in {self.namespace}: does it serve the"
+                f" GatewayClass istio? See kubectl describe {GATEWAYS} {GATEWAY} -n {self.namespace}"
+            )
         fix = "create one in the ASM console" if self.asm else "install Istio's gateway"
         return (
             f"no ingress gateway: no Service in {self.namespace} selects pods with the label {'='.join(self.label)};"
@@ -62,12 +78,10 @@ class Gateway:
             return None
         return f"[{hosts[0]}]:{PORT}" if ":" in hosts[0] else f"{hosts[0]}:{PORT}"
 
-    def deployment(self, kubectl: Kubectl) -> str:
-        """As kubectl port-forward takes it."""
-        for found in kubectl.find("deployments", namespace=self.namespace):
-            if self.label in found["spec"]["template"]["metadata"].get("labels", {}).items():
-                return f"deployment/{found['metadata']['name']}"
-        raise DeployError(f"no Deployment in {self.namespace} runs pods with the label {'='.join(self.label)}")
+    def deployment(self, kubectl: Kubectl) -> Object | None:
+        found = kubectl.find("deployments", namespace=self.namespace)
+        labels = (one["spec"]["template"]["metadata"].get("labels", {}) for one in found)
+        return next((one for one, its in zip(found, labels, strict=True) if self.label in its.items()), None)
 
     @contextmanager
     def reached(self, kubectl: Kubectl) -> Iterator[str]:
@@ -79,7 +93,10 @@ class Gateway:
         if address:
             yield address
             return
-        with kubectl.forwarding(self.deployment(kubectl), self.namespace, PORT) as ports:
+        deployment = self.deployment(kubectl)
+        if deployment is None:
+            raise DeployError(f"no Deployment in {self.namespace} runs pods with the label {'='.join(self.label)}")
+        with kubectl.forwarding(f"deployment/{deployment['metadata']['name']}", self.namespace, PORT) as ports:
             yield f"127.0.0.1:{ports[PORT]}"
 
 

@@ -1,15 +1,13 @@
 """The local mesh as a place: apply.sh brings it up or down, test.sh drives the requester through it."""
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from deploy.steps import call_requester, names_target
+from deploy.steps import call_requester, carry_out, names_target
 from mesh import cli, control, options
-from mesh.errors import MeshError
 from mesh.options import Options
 from mesh.state import State
 
@@ -31,18 +29,7 @@ def test(_place: str, arguments: list[str]) -> int:
     """The requester's exit code, against the mesh that is up, else against one made for it; 2 where none comes up."""
     parser = _parser()
     parsed, requester = parser.parse_known_args(arguments)
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        return _test(parsed, requester)
-    except MeshError as error:
-        cli.say(str(error))
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-def _end(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+    return carry_out("mesh", lambda: _test(parsed, requester), failed=2)
 
 
 def _test(parsed: argparse.Namespace, requester: list[str]) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from deploy import manifests
-from deploy.kubectl import Kubectl, Object
+from deploy.kubectl import Access, Kubectl, Object
 from deploy.manifests import OURS
 from deploy.steps import DeployError, say
 from mesh import topology
@@ -45,19 +45,45 @@ def _identity(found: Object) -> tuple[str, str, str]:
     return manifests.group(found), found["kind"], found["metadata"]["name"]
 
 
-def delete(place: str, server: Kubectl, kinds: Iterable[str]) -> None:
+def clear(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
+    """Deletes what is ours; what could not be deleted is told and keeps nothing else from going."""
+    try:
+        failures = _delete(place, server, kinds)
+        _delete_namespace(place, server)
+    except DeployError as error:
+        return [str(error)]
+    return failures
+
+
+def _delete(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
     """The objects that carry our label, kind by kind in this order."""
-    served = server.resources()
-    gone = []
-    for kind in kinds:
-        if kind in served:
-            ours = ("--namespace", NAMESPACE, "--selector", OURS)
+    gone, failures = [], []
+    for kind in _to_be_seen(place, server, kinds):
+        ours = ("--namespace", NAMESPACE, "--selector", OURS)
+        try:
             done = server.must("delete", kind, *ours, "--output", "name", _GONE_WITHIN)
-            gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
-    say(place, f"deleted {len(gone)} objects of ours at {server.name}" if gone else f"nothing of ours at {server.name}")
+        except DeployError as error:
+            failures.append(str(error))
+            continue
+        gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
+    if gone or not failures:
+        count = f"deleted {len(gone)} objects" if gone else "nothing"
+        say(place, f"{count} of ours at {server.name}")
+    return failures
 
 
-def delete_namespace(place: str, server: Kubectl) -> None:
+def _to_be_seen(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
+    """The kinds that are served and that the user may list: who may not has put none there."""
+    served = server.resources()
+    kinds = [kind for kind in kinds if kind in served]
+    asked = [Access("list", plural, group, NAMESPACE) for plural, _, group in (kind.partition(".") for kind in kinds)]
+    allowed = dict(zip(kinds, server.may(asked), strict=True))
+    if hidden := [kind for kind, may in allowed.items() if not may]:
+        say(place, f"no right to list {', '.join(hidden)} at {server.name}: any of ours would stay")
+    return [kind for kind, may in allowed.items() if may]
+
+
+def _delete_namespace(place: str, server: Kubectl) -> None:
     """Only one that apply.sh made, and only when nothing of anybody else's has moved in."""
     for namespace in server.find("namespace", NAMESPACE):
         if MADE_BY_US not in namespace["metadata"].get("annotations", {}):

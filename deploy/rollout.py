@@ -3,6 +3,7 @@
 import math
 import time
 
+from deploy.gateway import Gateway
 from deploy.kubectl import Kubectl, Object
 from deploy.manifests import OURS
 from deploy.steps import DeployError, last_line, say
@@ -10,17 +11,36 @@ from mesh import topology
 
 NAMESPACE = topology.NAMESPACE
 
+_BETWEEN_LOOKS = 0.5
 
-def wait(place: str, server: Kubectl, deployments: list[Object], timeout: int) -> None:
-    """DeployError with a pod's last events and log lines where they do not get ready; timeout: seconds for all."""
+
+def wait(place: str, server: Kubectl, deployments: list[Object], gateway: Gateway, timeout: int) -> None:
+    """Also for the gateway where the mesh starts one for us; timeout: seconds for all.
+
+    DeployError with a pod's last events and log lines where they do not get ready.
+    """
     say(place, f"waiting until the pods of {len(deployments)} Deployments are ready, {timeout} s at most")
     deadline = time.monotonic() + timeout
     for deployment in deployments:
-        name = deployment["metadata"]["name"]
-        left = max(1, math.ceil(deadline - time.monotonic()))  # kubectl takes 0 for ever
-        done = server("rollout", "status", f"deployment/{name}", "--namespace", NAMESPACE, f"--timeout={left}s")
-        if done.returncode != 0:
-            raise DeployError(f"{name} is not ready ({last_line(done)})\n{_why_not_ready(server, deployment)}")
+        _wait_for_pods(server, deployment, deadline)
+    if gateway.is_ours:
+        _wait_for_pods(server, _started_for(gateway, server, deadline), deadline)
+
+
+def _wait_for_pods(server: Kubectl, deployment: Object, deadline: float) -> None:
+    name = deployment["metadata"]["name"]
+    left = max(1, math.ceil(deadline - time.monotonic()))  # kubectl takes 0 for ever
+    done = server("rollout", "status", f"deployment/{name}", "--namespace", NAMESPACE, f"--timeout={left}s")
+    if done.returncode != 0:
+        raise DeployError(f"{name} is not ready ({last_line(done)})\n{_why_not_ready(server, deployment)}")
+
+
+def _started_for(gateway: Gateway, server: Kubectl, deadline: float) -> Object:
+    while (found := gateway.deployment(server)) is None:
+        if time.monotonic() > deadline:
+            raise DeployError(gateway.missing())
+        time.sleep(_BETWEEN_LOOKS)
+    return found
 
 
 def _why_not_ready(server: Kubectl, deployment: Object) -> str:

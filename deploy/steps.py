@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from mesh.errors import MeshError
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,16 +24,24 @@ def say(place: str, text: str) -> None:
     sys.stderr.flush()
 
 
-def carry_out(place: str, work: Callable[[], int]) -> int:
-    """Exit code: what `work` returns, 1 where it cannot be done, 130 after Ctrl-C."""
+def carry_out(place: str, work: Callable[[], int], failed: int) -> int:
+    """Exit code: what `work` returns, `failed` where it cannot be done, 130 after Ctrl-C.
+
+    SIGTERM ends it as Ctrl-C does, with what it started, and 143.
+    """
+    signal.signal(signal.SIGTERM, _end)
     try:
         return work()
-    except DeployError as error:
+    except (DeployError, MeshError) as error:
         say(place, str(error))
-        return 1
+        return failed
     except KeyboardInterrupt:
         say(place, "interrupted")
         return 130
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def need(program: str, fix: str) -> None:

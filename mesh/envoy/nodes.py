@@ -23,6 +23,9 @@ from mesh.envoy.parts import (
 
 Addresses = tuple[Address, ...]
 
+RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,reset"
+"""Envoy's words for the failures after which the ingress tries again; k8s/mesh has the same for Istio's."""
+
 
 def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     """The way in, and the one hop that retries: retrying at two hops multiplies."""
@@ -155,7 +158,7 @@ def _fault(fault: Fault) -> Json:
 def _retries(replicas: int) -> Json:
     """More where there are more ways to try: each sidecar on the way learns by one failed call who is dead."""
     return {
-        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,reset",
+        "retry_on": RETRY_ON,
         "num_retries": 2 if replicas == 1 else 4 * replicas,
         "retry_host_predicate": [_other_host()],
         "host_selection_retry_max_attempts": 3,

@@ -96,6 +96,8 @@ def server(clusters: Clusters, name: str, api_versions: list[str]) -> None:
         "conflicts": [],
         "refused": [],
         "not_ready": [],
+        "stuck": [],
+        "controls": True,
         "lacks": [],
         "broken_api": False,
         "rollout_takes": 0,

@@ -112,6 +112,25 @@ class Server:
         self.objects[key_of(found)] = stored | {"sent": found}
         if found["kind"] == "Deployment":
             self._run_pods(found)
+        if (found["kind"], group_of(found)) == ("Gateway", "gateway.networking.k8s.io") and self.state["controls"]:
+            self._start_gateway(found)
+
+    def _start_gateway(self, gateway: Object) -> None:
+        """As Istio's controller does: a Deployment and a Service with the Gateway's labels, owned by it."""
+        name, metadata = gateway["metadata"]["name"], gateway["metadata"]
+        labels = metadata.get("labels", {}) | {"gateway.networking.k8s.io/gateway-name": name}
+        made = {"name": f"{name}-istio", "namespace": metadata["namespace"], "labels": labels} | {
+            "ownerReferences": [{"kind": "Gateway", "name": name}]
+        }
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "istio-proxy"}]}}
+        selector = {"gateway.networking.k8s.io/gateway-name": name}
+        deployment = {"selector": {"matchLabels": selector}, "template": template}
+        for version, kind, spec in (
+            ("apps/v1", "Deployment", deployment),
+            ("v1", "Service", {"selector": selector, "ports": [{"port": 15021}, {"port": 9999}]}),
+        ):
+            one = {"apiVersion": version, "kind": kind, "metadata": made, "spec": spec}
+            self.objects[key_of(one)] = one
 
     def _run_pods(self, deployment: Object) -> None:
         name, spec = deployment["metadata"]["name"], deployment["spec"]
@@ -139,7 +158,7 @@ class Server:
         for key, one in list(self.objects.items()):
             owners = {owner["name"] for owner in one["metadata"].get("ownerReferences", [])}
             inside = found["kind"] == "Namespace" and one["metadata"].get("namespace") == name
-            if inside or (found["kind"] == "Deployment" and name in owners):
+            if inside or (found["kind"] in ("Deployment", "Gateway") and name in owners):
                 del self.objects[key]
 
 
@@ -200,7 +219,9 @@ def create(server: Server, _: list[str], options: Object) -> None:
 
 def apply(server: Server, _: list[str], options: Object) -> None:
     assert "server-side" in options, "the tests expect server-side apply"
-    for found in yaml.safe_load_all(sys.stdin.read()):
+    if not (given := sys.stdin.read()).strip():
+        fail("error: no objects passed to apply")
+    for found in yaml.safe_load_all(given):
         if found["apiVersion"] not in server.state["api_versions"]:
             fail(f'error: resource mapping not found: no matches for kind "{found["kind"]}"')
         if f"namespace/{found['metadata']['namespace']} " not in server.objects:
@@ -217,7 +238,10 @@ def delete(server: Server, words: list[str], options: Object) -> None:
     assert len(words) == 2 or "selector" in options, "nothing is deleted by its kind alone"
     chosen = [one for one in server.listed(words[0], options) if words[1:] in ([], [one["metadata"]["name"]])]
     for found in chosen:
-        server.remove(found)
+        if printed(found) in server.state["stuck"]:
+            fail(f"error: timed out waiting for the condition on {printed(found)}")
+        if key_of(found) in server.objects:  # else it went with its owner
+            server.remove(found)
         print(printed(found))
     if not chosen:
         print("No resources found")

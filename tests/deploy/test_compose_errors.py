@@ -27,7 +27,7 @@ def deploy(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 @pytest.mark.parametrize("action", ["apply", "test"])
 def test_without_docker_it_names_what_to_install(action: str, tmp_path: Path) -> None:
     done = deploy(action, "compose", PATH=str(tmp_path))
-    assert done.returncode == 1
+    assert done.returncode == (2 if action == "test" else 1)
     assert done.stderr == (
         "compose: docker is not installed: install Docker with Compose 2.21 or later,"
         " or use ./apply.sh local, which needs neither\n"
@@ -38,7 +38,7 @@ def test_without_docker_it_names_what_to_install(action: str, tmp_path: Path) ->
 @pytest.mark.parametrize("arguments", [("apply", "compose"), ("apply", "compose", "down"), ("test", "compose")])
 def test_without_an_engine_it_says_where_it_looked(arguments: tuple[str, ...]) -> None:
     done = deploy(*arguments, DOCKER_HOST="unix:///nowhere/docker.sock")
-    assert done.returncode == 1
+    assert done.returncode == (2 if arguments[0] == "test" else 1)
     assert "no Docker engine answers" in done.stderr
     assert "unix:///nowhere/docker.sock" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -55,9 +55,10 @@ def test_with_a_docker_that_cannot_compose_it_says_so(tmp_path: Path) -> None:
 
 
 def docker_stand_in(folder: Path, compose: str) -> dict[str, str]:
-    """The environment in which `docker` is an engine with this Compose and no containers."""
+    """The environment in which `docker` is an engine with this Compose and no containers; `config` needs no engine."""
     program = folder / "docker"
-    program.write_text(f'#!/bin/sh\ncase "$*" in "compose version --short") echo {compose} ;; esac\n')
+    config = f'*" config "*) exec {shutil.which("docker")} "$@" ;;'
+    program.write_text(f'#!/bin/sh\ncase "$*" in\n"compose version --short") echo {compose} ;;\n{config}\nesac\n')
     program.chmod(0o755)
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
@@ -68,17 +69,31 @@ def docker_stand_in(folder: Path, compose: str) -> dict[str, str]:
 )
 def test_a_compose_that_prints_another_json_is_too_old(version: str, is_too_old: bool, tmp_path: Path) -> None:
     done = deploy("test", "compose", **docker_stand_in(tmp_path, version))
-    assert (done.returncode, "is too old: install Docker with Compose 2.21" in done.stderr) == (
-        2 - is_too_old,
-        is_too_old,
+    assert (done.returncode, "is too old: install Docker with Compose 2.21" in done.stderr) == (2, is_too_old)
+
+
+@needs_client
+def test_a_port_in_the_environment_that_is_none_is_said_with_the_variables(tmp_path: Path) -> None:
+    done = deploy("apply", "compose", **docker_stand_in(tmp_path, "2.26.1"), INGRESS_PORT="abc")
+    assert done.returncode == 1
+    assert done.stderr.lower().startswith(
+        "compose: compose.yaml cannot be used: invalid hostport: abc (see ingress_port,"
     )
 
 
-def test_a_port_in_the_environment_that_is_none_is_named(tmp_path: Path) -> None:
-    done = deploy("apply", "compose", **docker_stand_in(tmp_path, "2.26.1"), INGRESS_PORT="abc")
-    assert (done.returncode, done.stderr) == (1, "compose: INGRESS_PORT: 'abc' is no port: 1 to 65535\n")
+@needs_client
+def test_a_taken_port_that_the_file_env_names_is_found(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        (tmp_path / "own.env").write_text(f"PAGES_PORT={number}\nINGRESS_PORT={free_ports(1)[0]}\n")
+        # As the file .env beside compose.yaml, which is the user's.
+        given = {"COMPOSE_ENV_FILES": str(tmp_path / "own.env"), **docker_stand_in(tmp_path, "2.26.1")}
+        done = deploy("apply", "compose", **given)
+    assert done.returncode == 1
+    assert f"port {number} (the trace pages) is taken: --pages-port N takes another" in done.stderr
 
 
+@needs_client
 @pytest.mark.parametrize("port", [compose.JAEGER_PAGES, compose.JAEGER_OTLP])
 def test_jaeger_s_ports_are_looked_at_where_it_is_asked_for(port: compose.Port, tmp_path: Path) -> None:
     numbers = [str(number) for number in free_ports(5)]

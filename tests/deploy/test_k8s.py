@@ -1,14 +1,18 @@
 """apply.sh and test.sh for a cluster, against a stand-in kubectl: what is called, changed, said and left."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.deploy import cluster
 from tests.deploy.cluster import IMAGE, Clusters, an_object, ingress_service, namespace, telemetry
-from tests.deploy.rendering import K8S, Object, render
-from tests.support.processes import chain
+from tests.deploy.rendering import K8S, ROOT, Object, render
+from tests.support.processes import chain, runs
+from tests.support.waiting import wait_for
 from tests.traces.support import running_store
 
 OURS = {"app.kubernetes.io/part-of": "grpc-tracing"}
@@ -155,6 +159,13 @@ def test_a_mesh_that_the_cluster_serves_needs_one_kubeconfig(clusters: Clusters)
     assert len(ours(clusters.objects())) == 27
 
 
+def test_an_overlay_with_nothing_for_one_of_two_servers_leaves_that_one_be(clusters: Clusters) -> None:
+    servers = cluster.make_asm(clusters)
+    done = clusters.run("apply", "asm", "--overlay", str(K8S / "base"), *IMAGE, **servers)
+    assert done.returncode == 0, done.stderr
+    assert [call[0] for call in clusters.changes() if call[1] == "apply"] == ["ack"]
+
+
 def test_contexts_choose_the_servers_too(clusters: Clusters) -> None:
     cluster.make_asm(clusters)
     done = clusters.run("apply", "asm", *IMAGE, "--context", "ack", "--mesh-context", "instance")
@@ -174,7 +185,29 @@ def test_the_gateway_api_brings_its_own_gateway(clusters: Clusters) -> None:
     done = clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE)
     assert done.returncode == 0, done.stderr
     assert "gateway.gateway.networking.k8s.io/grpc-tracing grpc-tracing" in clusters.objects()
-    assert "no address from outside" in done.stdout, "the mesh has not made its Service yet"
+    waited = [call[3] for call in clusters.calls() if call[1] == "rollout"]
+    assert waited[-1] == "deployment/grpc-tracing-istio"
+
+
+def test_a_gateway_that_the_mesh_does_not_start_is_told(clusters: Clusters) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API, controls=False)
+    done = clusters.run("apply", "k8s", "--overlay", "gateway-api", "--timeout", "1", *IMAGE)
+    assert done.returncode == 1
+    said = "k8s: the mesh has started nothing for the Gateway grpc-tracing in grpc-tracing: does it serve the"
+    assert done.stderr.splitlines()[-1].startswith(said)
+    done = clusters.run("test", "k8s")
+    assert (done.returncode, done.stderr.startswith(said)) == (2, True), "the mesh's own gateway knows no way to svc1"
+
+
+def test_the_test_calls_the_gateway_of_the_gateway_api(clusters: Clusters, tmp_path: Path) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
+    assert clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE).returncode == 0
+    with chain(tmp_path) as running:
+        clusters.change(forwards={"9999": running.target.rpartition(":")[2]})
+        done = clusters.run("test", "k8s", "--json", "--rpc", "Talk")
+    assert done.returncode == 0, done.stderr
+    (forwarded,) = [call for call in clusters.calls() if call[1] == "port-forward"]
+    assert forwarded[2:] == ["--namespace", "grpc-tracing", "deployment/grpc-tracing-istio", ":9999"]
 
 
 def test_a_gateway_api_without_grpc_routes_is_found_before_anything_is_changed(clusters: Clusters) -> None:
@@ -561,6 +594,33 @@ def test_down_goes_on_where_somebody_s_api_does_not_answer(clusters: Clusters) -
     assert "k8s: the namespace grpc-tracing stays: whether it is empty could not be seen" in done.stderr
 
 
+def test_down_goes_on_where_one_kind_cannot_be_deleted_and_says_so_at_the_end(clusters: Clusters) -> None:
+    servers = cluster.make_asm(clusters)
+    assert clusters.run("apply", "asm", *IMAGE, **servers).returncode == 0
+    clusters.change("ack", stuck=["deployment.apps/grpc-server-svc1"])
+    done = clusters.run("apply", "asm", "down", **servers)
+    assert done.returncode == 1
+    assert ours(clusters.objects("instance")) == set()
+    assert {key.partition("/")[0] for key in ours(clusters.objects("ack"))} == {"deployment.apps"}
+    said = "kubectl delete deployments.apps failed at the cluster: error: timed out waiting for the condition"
+    assert done.stderr.splitlines()[-2:] == [
+        "asm: not all of ours could be deleted:",
+        f"  {said} on deployment.apps/grpc-server-svc1",
+    ]
+
+
+def test_down_with_the_rights_that_were_enough_for_apply_needs_no_others(clusters: Clusters) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
+    kinds = ("grpcroutes", "gateways.gateway.networking.k8s.io")
+    clusters.change(forbidden=["grpcroutes"], denied=["list grpcroutes.gateway.networking.k8s.io", f"list {kinds[1]}"])
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    done = clusters.run("apply", "k8s", "down")
+    assert done.returncode == 0, done.stderr
+    assert ours(clusters.objects()) == set()
+    said = "k8s: no right to list grpcroutes.gateway.networking.k8s.io, gateways.gateway.networking.k8s.io at the"
+    assert done.stderr.startswith(said)
+
+
 def test_down_with_nothing_there_says_so(clusters: Clusters) -> None:
     done = clusters.run("apply", "k8s", "down")
     assert (done.returncode, done.stderr) == (0, "k8s: nothing of ours at the cluster\n")
@@ -580,9 +640,9 @@ def test_down_with_a_silent_server_deletes_nothing_on_the_other(clusters: Cluste
 def test_without_kubectl_it_names_what_to_install(clusters: Clusters, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    for action in ("apply", "test"):
+    for action, code in (("apply", 1), ("test", 2)):
         done = clusters.run(action, "k8s", PATH=str(empty))
-        assert done.returncode == 1
+        assert done.returncode == code
         assert done.stderr.startswith("k8s: kubectl is not installed: install it, 1.28 or later")
 
 
@@ -594,7 +654,7 @@ def test_the_test_with_nothing_deployed_exits_2_and_says_what_deploys_it(cluster
 def test_the_test_of_a_silent_cluster_says_so(clusters: Clusters) -> None:
     _silent(clusters)
     done = clusters.run("test", "k8s")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "the cluster does not answer" in done.stderr
 
 
@@ -622,11 +682,30 @@ def test_the_test_forwards_a_port_where_there_is_no_address(clusters: Clusters, 
     assert forwarded[2:] == ["--namespace", "istio-system", "deployment/istio-ingressgateway", ":9999"]
 
 
+def test_cut_short_by_sigterm_it_leaves_no_forwarded_port(clusters: Clusters, tmp_path: Path) -> None:
+    _closed(clusters)
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    with chain(tmp_path) as running:
+        clusters.change(forwards={"9999": running.target.rpartition(":")[2]})
+        command = [sys.executable, "-m", "deploy", "test", "k8s", "--repeat", "10000"]
+        with subprocess.Popen(command, cwd=ROOT, env=clusters.environment, stderr=subprocess.DEVNULL) as process:
+            children = wait_for(lambda: _both(process.pid), "a port is forwarded, and calls are made", timeout=30)
+            process.terminate()
+            assert process.wait(20) == 143
+        wait_for(lambda: not any(runs(child.pid) for child in children), "they end with it")
+
+
+def _both(pid: int) -> list[psutil.Process]:
+    """kubectl and the requester."""
+    children = psutil.Process(pid).children()
+    return children if len(children) == 2 else []
+
+
 def test_a_port_that_cannot_be_forwarded_is_said_in_kubectl_s_words(clusters: Clusters) -> None:
     _closed(clusters)
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     done = clusters.run("test", "k8s")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "cannot forward a port to deployment/istio-ingressgateway: error: unable to forward port" in done.stderr
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mesh import topology
+from mesh.envoy import nodes
 from tests.deploy.references import Cluster, policy_ports, principals, problems
 from tests.deploy.rendering import COMPONENTS, FOLDERS, K8S, OVERLAYS, ROOT, Object, render, render_with
 from tests.deploy.schemas import KUBERNETES_VERSIONS, is_gateway_api, is_istio, schema_problem
@@ -161,6 +162,43 @@ def test_only_the_ingress_retries() -> None:
     services = Cluster(render(K8S / "mesh")).of("VirtualService")
     attempts = {s["metadata"]["name"]: [r["retries"]["attempts"] for r in s["spec"]["http"]] for s in services}
     assert attempts == {"grpc-tracing-ingress": [2], "grpc-server-svc2": [0], "grpc-server-svc3": [0]}
+
+
+# istiod's webhook refuses every other word; reset-before-request came with 1.23, and we promise 1.22 and older.
+RETRY_POLICIES_OF_ISTIO_1_22 = {
+    *("5xx", "gateway-error", "reset", "connect-failure", "retriable-4xx", "refused-stream", "retriable-status-codes"),
+    *("retriable-headers", "envoy-ratelimited", "http3-post-connect-failure"),
+    *("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
+}
+
+
+def test_the_ingress_retries_on_what_the_oldest_mesh_knows_and_the_local_one_does() -> None:
+    services = Cluster(render(K8S / "mesh")).of("VirtualService")
+    (words,) = {r["retries"]["retryOn"] for s in services for r in s["spec"]["http"] if r["retries"]["attempts"]}
+    assert set(words.split(",")) <= RETRY_POLICIES_OF_ISTIO_1_22
+    assert words == nodes.RETRY_ON
+
+
+def test_the_mesh_is_asked_for_mutual_tls_every_call_s_trace_and_grpc() -> None:
+    cluster = Cluster(render(K8S / "overlays" / "istio"))
+    assert [policy["spec"] for policy in cluster.of("PeerAuthentication")] == [{"mtls": {"mode": "STRICT"}}]
+    assert [one["spec"]["tracing"][0]["randomSamplingPercentage"] for one in cluster.of("Telemetry")] == [100]
+    rules = cluster.of("DestinationRule")
+    assert {rule["metadata"]["name"] for rule in rules} >= {topology.host(service) for service in topology.SERVICES}
+    assert {rule["spec"]["trafficPolicy"]["tls"]["mode"] for rule in rules} == {"ISTIO_MUTUAL"}
+    (gateway,) = cluster.of("Gateway")
+    assert [server["port"]["protocol"] for server in gateway["spec"]["servers"]] == ["GRPC"]
+    ports = [port for service in cluster.of("Service") for port in service["spec"]["ports"]]
+    assert {(port["name"], port["appProtocol"]) for port in ports} == {("grpc", "grpc")}
+
+
+def test_each_service_runs_twice_apart_and_is_asked_by_grpc_how_it_is() -> None:
+    for deployment in _talk_deployments("istio"):
+        spec = deployment["spec"]["template"]["spec"]
+        assert deployment["spec"]["replicas"] == 2
+        assert spec["topologySpreadConstraints"]
+        probes = {kind: _talk(deployment)[kind] for kind in ("startupProbe", "readinessProbe", "livenessProbe")}
+        assert {kind for kind, probe in probes.items() if "grpc" not in probe} == set()
 
 
 def test_older_meshes_get_the_same_objects_under_older_versions() -> None:
