@@ -121,8 +121,8 @@ def _shortened(record: Hop) -> Hop:
 
 
 def is_from_next_hop(trailers: Sequence[Pair]) -> bool:
-    """True where the answer holds a record or rich details: the status is a hop's own, not a library's or a proxy's."""
-    return not {KEY, DETAILS}.isdisjoint(dict(trailers))
+    """True where the answer holds a record: the status is a hop's own, not a library's or a proxy's."""
+    return KEY in dict(trailers)
 
 
 def _cost(key: str, value: str | bytes) -> int:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
 
 from protos import hello_pb2, landing_pb2
 from talk import hops
@@ -216,12 +218,24 @@ async def _send_initial_metadata(call: grpc.aio.Call, context: Context) -> None:
 def translate(error: grpc.aio.AioRpcError, edge: str, exchange: Exchange) -> Status:
     """The status of an onward call as the caller gets it, with the later hops' trailers kept in `exchange`.
 
-    A status that came with a hop's record or with details is a hop's own and passes unchanged: details repeat its
-    message. One without was made by a library or a proxy on the way, whose text names nobody: `edge`, such as
-    ``svc2 -> svc3``, goes in front.
+    A status that came with a hop's record is a hop's own and passes unchanged. One without was made by a library or a
+    proxy on the way, whose text names nobody: `edge`, such as ``svc2 -> svc3``, goes in front, also in rich details,
+    which repeat the message and are refused by readers where it is another.
     """
     exchange.trailers = backward(error.trailing_metadata() or ())
     message = error.details() or ""
     if not hops.is_from_next_hop(exchange.trailers):
         message = f"{edge}: {message}"
+        exchange.trailers = tuple(_with_message(key, value, message) for key, value in exchange.trailers)
     return Status(error.code(), message)
+
+
+def _with_message(key: str, value: str | bytes, message: str) -> Pair:
+    if key != hops.DETAILS or not isinstance(value, bytes):
+        return key, value
+    try:
+        status = status_pb2.Status.FromString(value)
+    except DecodeError:
+        return key, value
+    status.message = message
+    return key, status.SerializeToString()
