@@ -39,12 +39,12 @@ class Gateway:
         return next((one for one in found if self.label in one["spec"].get("selector", {}).items()), None)
 
     def was_applied(self, kubectl: Kubectl) -> bool:
-        """Whether its Gateway object, for one that is ours, is there; who may not look has not put it there."""
+        """Whether its Gateway object, for one that is ours, is there; who may not look sees it by its Service."""
         try:
             known = GATEWAYS in kubectl.resources()
             return known and bool(kubectl.find(GATEWAYS, GATEWAY, namespace=self.namespace))
         except DeployError:
-            return False
+            return self.service(kubectl) is not None
 
     def missing(self) -> str:
         if self.is_ours:

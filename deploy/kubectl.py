@@ -97,6 +97,8 @@ class Kubectl:
     def may(self, asked: Iterable[Access]) -> list[bool]:
         """Whether the user may, in the order asked; one call for all, and nothing is stored by it."""
         reviews = yaml.safe_dump_all(_review(*one) for one in asked)
+        if not reviews:  # kubectl takes no input for a mistake
+            return []
         # Validation would want to list all custom resource definitions, which few users may.
         asking = ("create", "--output", 'jsonpath={.status.allowed}{"\\n"}', "--validate=false", "--filename", "-")
         return [line == "true" for line in self.must(*asking, given=reviews).split()]

@@ -1,6 +1,7 @@
 """Taking away what is ours, and nothing else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from deploy import manifests
 from deploy.kubectl import Access, Kubectl, Object
@@ -46,41 +47,54 @@ def _identity(found: Object) -> tuple[str, str, str]:
 
 
 def clear(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
-    """Deletes what is ours; what could not be deleted is told and keeps nothing else from going."""
-    try:
-        failures = _delete(place, server, kinds)
+    """Deletes what is ours. What could not be deleted is returned, in words, and keeps nothing else from going."""
+    failures: list[str] = []
+    with _noted(failures):
+        _delete(place, server, kinds, failures)
+    with _noted(failures):
         _delete_namespace(place, server)
-    except DeployError as error:
-        return [str(error)]
     return failures
 
 
-def _delete(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
+@contextmanager
+def _noted(failures: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except DeployError as error:
+        failures.append(str(error))
+
+
+def _delete(place: str, server: Kubectl, kinds: Iterable[str], failures: list[str]) -> None:
     """The objects that carry our label, kind by kind in this order."""
-    gone, failures = [], []
-    for kind in _to_be_seen(place, server, kinds):
+    gone: list[str] = []
+    for kind in _to_be_seen(place, server, kinds, failures):
         ours = ("--namespace", NAMESPACE, "--selector", OURS)
-        try:
+        with _noted(failures):
             done = server.must("delete", kind, *ours, "--output", "name", _GONE_WITHIN)
-        except DeployError as error:
-            failures.append(str(error))
-            continue
-        gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
+            gone += [line for line in done.splitlines() if "/" in line]  # it also says that there are none
     if gone or not failures:
         count = f"deleted {len(gone)} objects" if gone else "nothing"
         say(place, f"{count} of ours at {server.name}")
-    return failures
 
 
-def _to_be_seen(place: str, server: Kubectl, kinds: Iterable[str]) -> list[str]:
-    """The kinds that are served and that the user may list: who may not has put none there."""
+def _to_be_seen(place: str, server: Kubectl, kinds: Iterable[str], failures: list[str]) -> list[str]:
+    """The kinds that are served and that the user may list; of others some may be left, if the user may make them."""
     served = server.resources()
     kinds = [kind for kind in kinds if kind in served]
-    asked = [Access("list", plural, group, NAMESPACE) for plural, _, group in (kind.partition(".") for kind in kinds)]
-    allowed = dict(zip(kinds, server.may(asked), strict=True))
-    if hidden := [kind for kind, may in allowed.items() if not may]:
-        say(place, f"no right to list {', '.join(hidden)} at {server.name}: any of ours would stay")
-    return [kind for kind, may in allowed.items() if may]
+    listed, created = (server.may(_access(verb, kind) for kind in kinds) for verb in ("list", "create"))
+    hidden = {kind: may for kind, seen, may in zip(kinds, listed, created, strict=True) if not seen}
+    for kind, may in hidden.items():
+        text = f"no right to list {kind} at {server.name}: any of ours stay"
+        if may:
+            failures.append(text)
+        else:
+            say(place, text)
+    return [kind for kind in kinds if kind not in hidden]
+
+
+def _access(verb: str, kind: str) -> Access:
+    plural, _, group = kind.partition(".")
+    return Access(verb, plural, group, NAMESPACE)
 
 
 def _delete_namespace(place: str, server: Kubectl) -> None:

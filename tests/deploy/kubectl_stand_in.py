@@ -207,7 +207,9 @@ def review(server: Server, reviews: list[Object], options: Object) -> None:
 
 
 def create(server: Server, _: list[str], options: Object) -> None:
-    found, *more = yaml.safe_load_all(sys.stdin.read())
+    if not (given := sys.stdin.read()).strip():
+        fail("error: no objects passed to create")
+    found, *more = yaml.safe_load_all(given)
     if found["kind"] == "SelfSubjectAccessReview":
         review(server, [found, *more], options)
         return

@@ -161,9 +161,21 @@ def test_a_mesh_that_the_cluster_serves_needs_one_kubeconfig(clusters: Clusters)
 
 def test_an_overlay_with_nothing_for_one_of_two_servers_leaves_that_one_be(clusters: Clusters) -> None:
     servers = cluster.make_asm(clusters)
-    done = clusters.run("apply", "asm", "--overlay", str(K8S / "base"), *IMAGE, **servers)
+    for _ in range(2):
+        done = clusters.run("apply", "asm", "--overlay", str(K8S / "base"), *IMAGE, **servers)
+        assert done.returncode == 0, done.stderr
+    assert [call[0] for call in clusters.changes() if call[1] == "apply"] == ["ack", "ack"]
+
+
+def test_down_where_nobody_serves_kinds_of_ours_still_takes_the_namespace(clusters: Clusters) -> None:
+    servers = cluster.make_asm(clusters)
+    before = clusters.objects("instance")
+    assert clusters.run("apply", "asm", "--overlay", str(K8S / "base"), *IMAGE, **servers).returncode == 0
+    clusters.change("instance", api_versions=["v1"])
+    clusters.change("instance", lacks=["Service", "ServiceAccount"])
+    done = clusters.run("apply", "asm", "down", **servers)
     assert done.returncode == 0, done.stderr
-    assert [call[0] for call in clusters.changes() if call[1] == "apply"] == ["ack"]
+    assert clusters.objects("instance") == before
 
 
 def test_contexts_choose_the_servers_too(clusters: Clusters) -> None:
@@ -187,6 +199,14 @@ def test_the_gateway_api_brings_its_own_gateway(clusters: Clusters) -> None:
     assert "gateway.gateway.networking.k8s.io/grpc-tracing grpc-tracing" in clusters.objects()
     waited = [call[3] for call in clusters.calls() if call[1] == "rollout"]
     assert waited[-1] == "deployment/grpc-tracing-istio"
+
+
+def test_who_may_not_see_the_gateway_api_s_gateway_finds_it_by_its_service(clusters: Clusters) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
+    assert clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE).returncode == 0
+    clusters.change(forbidden=["gateways"])
+    done = clusters.run("test", "k8s")
+    assert "cannot forward a port to deployment/grpc-tracing-istio" in done.stderr
 
 
 def test_a_gateway_that_the_mesh_does_not_start_is_told(clusters: Clusters) -> None:
@@ -611,14 +631,26 @@ def test_down_goes_on_where_one_kind_cannot_be_deleted_and_says_so_at_the_end(cl
 
 def test_down_with_the_rights_that_were_enough_for_apply_needs_no_others(clusters: Clusters) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
-    kinds = ("grpcroutes", "gateways.gateway.networking.k8s.io")
-    clusters.change(forbidden=["grpcroutes"], denied=["list grpcroutes.gateway.networking.k8s.io", f"list {kinds[1]}"])
+    kinds = ("grpcroutes.gateway.networking.k8s.io", "gateways.gateway.networking.k8s.io")
+    clusters.change(
+        forbidden=["grpcroutes"], denied=[f"{verb} {kind}" for verb in ("list", "create") for kind in kinds]
+    )
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     done = clusters.run("apply", "k8s", "down")
     assert done.returncode == 0, done.stderr
     assert ours(clusters.objects()) == set()
-    said = "k8s: no right to list grpcroutes.gateway.networking.k8s.io, gateways.gateway.networking.k8s.io at the"
+    said = "k8s: no right to list grpcroutes.gateway.networking.k8s.io at the cluster: any of ours stay\n"
     assert done.stderr.startswith(said)
+
+
+def test_down_without_the_right_to_list_what_one_may_make_says_that_it_stays(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    clusters.change(forbidden=["serviceaccounts"], denied=["list serviceaccounts"])
+    done = clusters.run("apply", "k8s", "down")
+    assert done.returncode == 1
+    assert {key.partition("/")[0] for key in ours(clusters.objects())} == {"serviceaccount"}
+    said = "  no right to list serviceaccounts at the cluster: any of ours stay"
+    assert done.stderr.splitlines()[-2:] == ["k8s: not all of ours could be deleted:", said]
 
 
 def test_down_with_nothing_there_says_so(clusters: Clusters) -> None:
