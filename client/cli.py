@@ -61,21 +61,24 @@ def main(arguments: Sequence[str]) -> int:
 def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
+    # Before the output, whose reader may leave early; what went wrong comes after it.
+    unwritten = _report(options.report, run) if options.report else None
     if options.json:
         sys.stdout.write(json.dumps(document(run)) + "\n")
         screen.remarks(run)
     else:
         screen.show(run)
-    if options.report:
-        _report(options.report, run)
+    if unwritten:
+        raise unwritten
     return 0 if run.verdict == CONNECTED else 1
 
 
-def _report(path: Path, run: call.Run) -> None:
+def _report(path: Path, run: call.Run) -> usage.UsageError | None:
     try:
         write_report(path, run)
     except OSError as error:
-        raise usage.UsageError(f"--report {path}: {error.strerror or error}: name a file elsewhere") from error
+        return usage.UsageError(f"--report {path}: {error.strerror or error}: name a file elsewhere")
+    return None
 
 
 def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:

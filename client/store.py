@@ -48,6 +48,11 @@ class Wanted:
         return tuple(self._by_id.get(trace_id, Found()) for trace_id in self.trace_ids)
 
     @property
+    def unread(self) -> bool:
+        """Whether the backend has not answered for a trace at all."""
+        return len(self._by_id) < len(self.trace_ids)
+
+    @property
     def spans(self) -> tuple[Span, ...]:
         return tuple(span for one in self.found for span in one.spans)
 
@@ -67,6 +72,10 @@ async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) 
     with contextlib.suppress(TimeoutError):
         async with _http(url) as http, asyncio.timeout(limit):
             await _poll_until_done(http, wanted)
+    if unread := sum(one.unread for one in wanted):
+        raise StoreUnreadable(
+            f"{url} has answered for {len(wanted) - unread} of {len(wanted)} traces within {limit:g}s"
+        )
 
 
 async def _poll_until_done(http: httpx.AsyncClient, wanted: Sequence[Wanted]) -> None:
@@ -81,15 +90,17 @@ async def _poll_until_done(http: httpx.AsyncClient, wanted: Sequence[Wanted]) ->
 async def _poll(http: httpx.AsyncClient, open_ones: Sequence[Wanted]) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(trace_id: str) -> None:
+    async def one(trace_id: str, wanted_by: Sequence[Wanted]) -> None:
         async with gate:
             found = await _read(http, trace_id)
-        for wanted in open_ones:
-            if trace_id in wanted.trace_ids:
-                wanted.take(trace_id, found)
+        for wanted in wanted_by:
+            wanted.take(trace_id, found)
 
-    ids = dict.fromkeys(trace_id for wanted in open_ones for trace_id in wanted.trace_ids)
-    await asyncio.gather(*map(one, ids))
+    by_id: dict[str, list[Wanted]] = {}
+    for wanted in open_ones:
+        for trace_id in wanted.trace_ids:
+            by_id.setdefault(trace_id, []).append(wanted)
+    await asyncio.gather(*(one(trace_id, wanted_by) for trace_id, wanted_by in by_id.items()))
 
 
 async def _read(http: httpx.AsyncClient, trace_id: str) -> Found:

@@ -58,9 +58,9 @@ async def test_it_gives_up_at_the_limit_and_keeps_what_came() -> None:
     wanted = at_least(9)
     began = time.monotonic()
     async with http_stub(lambda _: answer_with(2)) as url:
-        await read_traces(url, [wanted], limit=0.3)
+        await read_traces(url, [wanted], limit=1.5)
     assert len(wanted.spans) == 2
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 async def test_many_traces_of_a_slow_store_share_the_limit() -> None:
@@ -71,8 +71,9 @@ async def test_many_traces_of_a_slow_store_share_the_limit() -> None:
 
     began = time.monotonic()
     async with http_stub(answer) as url:
-        await read_traces(url, wanted, limit=0.3)
-    assert time.monotonic() - began < 3
+        with pytest.raises(StoreUnreadable, match=r"has answered for 1 of 40 traces within 1\.5s"):
+            await read_traces(url, wanted, limit=1.5)
+    assert time.monotonic() - began < 10
     assert len(wanted[0].spans) == 2, "what came is kept"
 
 

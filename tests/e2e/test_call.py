@@ -4,10 +4,13 @@ import re
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.client.run import client
@@ -148,6 +151,38 @@ def test_a_report_without_a_trace_backend_shows_the_hops(tmp_path: Path, whole: 
     report = tmp_path / "report.html"
     assert client("call", "--target", whole.target, "--rpc", "Talk", "--report", str(report)).code == 0
     assert all(name in report.read_text() for name in ("svc1", "svc2", "svc3", "connected"))
+
+
+def test_a_report_that_cannot_be_written_costs_nobody_the_verdict(tmp_path: Path, whole: Chain) -> None:
+    longest = "x" * 250 + ".html"  # as long as a file's name may be
+    assert client("call", "--target", whole.target, "--rpc", "Talk", "--report", str(tmp_path / longest)).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [longest]
+    # As on a full disk.
+    no_room = f"ulimit -f 0; exec '{sys.executable}' -m client call --rpc Talk --target {whole.target} --report"
+    command = ["sh", "-c", f'{no_room} "$0"', str(tmp_path / "report.html")]
+    ended = subprocess.run(command, cwd=ROOT, env=environment({}), capture_output=True, text=True, check=False)
+    assert (ended.returncode, "connected: " in ended.stdout) == (2, True)
+    assert ended.stderr == f"client: --report {tmp_path}/report.html: File too large: name a file elsewhere\n"
+    assert [path.name for path in tmp_path.iterdir()] == [longest], "no half of it"
+
+
+def test_a_stream_that_is_refused_keeps_its_status() -> None:
+    server = grpc.server(ThreadPoolExecutor(4))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        ended = client("call", "--target", f"127.0.0.1:{port}", "--data", "0,1,2,3,4,5", "--repeat", "100", "--json")
+    finally:
+        server.stop(None)
+    statuses = Counter((call["rpc"], call["status"]) for call in ended.json["calls"])
+    assert statuses == {(rpc, "UNIMPLEMENTED"): 100 for rpc in ALL_RPCS}
+
+
+def test_a_trace_id_that_no_hop_can_read_is_no_whole_trace(whole: Chain) -> None:
+    upper = "traceparent: 00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01"
+    ended = client("call", "--target", whole.target, "--rpc", "Talk", "-H", upper)
+    assert ended.code == 1
+    assert "no hop received a trace id that can be read" in ended.out
 
 
 def test_another_path_than_expected_is_broken(whole: Chain) -> None:
