@@ -114,9 +114,9 @@ def _up(parsed: argparse.Namespace) -> int:
 def _heal(state: State, given: Json) -> int:
     """A mesh is up: it must be the one that was asked for."""
     running = control.status(state)
-    different = [name for name, value in given.items() if _plain(running["options"][name]) != _plain(value)]
+    different = [name for name, value in given.items() if _plain(running["options"].get(name)) != _plain(value)]
     if different:
-        names = ", ".join(name.replace("_", "-") for name in different)
+        names = ", ".join("folder for --run" if name == "folder" else name.replace("_", "-") for name in different)
         raise MeshError(f"a mesh with another {names} is up: take it down first, or --state DIR starts one beside it")
     healed, found = control.heal(state, say)
     _print(f"started again: {', '.join(healed)}" if healed else "mesh is up already")

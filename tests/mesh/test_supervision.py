@@ -263,7 +263,7 @@ def test_a_mesh_that_begins_or_ends_is_waited_for(state: Path, command: str) -> 
     words = [sys.executable, "-m", "mesh", command, "--state", str(state)]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as asking:
         with pytest.raises(subprocess.TimeoutExpired):
-            asking.wait(2)
+            asking.wait(5)
         os.close(descriptor)
         said, _ = asking.communicate(timeout=60)
     assert (asking.returncode, said.split(" in ")[0].strip()) == {
