@@ -21,11 +21,12 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Hop:
-    """How one hop is started: a module, its arguments and its TALK_* settings."""
+    """How one hop is started: a module, its arguments, its TALK_* settings, and the interpreter."""
 
     module: str
     arguments: Sequence[str] = ()
     settings: Mapping[str, str] | None = None
+    python: str = sys.executable
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class RunningChain:
         return [int(process.memory_info().rss) for process in self.forwarders]
 
 
-def talk_hop(listen: str, next_hop: str, **settings: str) -> Hop:
-    return Hop("svc2", settings={"listen": listen, "next_hop": next_hop, **settings})
+def talk_hop(listen: str, next_hop: str, python: str = sys.executable, **settings: str) -> Hop:
+    return Hop("svc2", settings={"listen": listen, "next_hop": next_hop, **settings}, python=python)
 
 
 def bare_hop(listen: str, next_hop: str) -> Hop:
@@ -69,7 +70,7 @@ def started(hop: Hop, log: Path) -> Iterator[psutil.Process]:
     settings = {f"TALK_{key.upper()}": value for key, value in (hop.settings or {}).items()}
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", hop.module, *hop.arguments],
+            [hop.python, "-m", hop.module, *hop.arguments],
             cwd=ROOT,
             env=os.environ | settings,
             stdout=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ Prints ratios, talk to bare; ``python -m bench hop`` writes them down too.
 import argparse
 import asyncio
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -151,9 +152,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.hop", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="pairs of slices per load (default 9)")
     parser.add_argument("--load", choices=LOADS, action="append", help="only this load; may repeat")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of the talk hops (this one)")
     options = parser.parse_args()
     with ExitStack() as stack:
-        talk = stack.enter_context(chain("talk", talk_hop))
+        talk = stack.enter_context(chain("talk", talk_hop, python=options.python))
         bare = stack.enter_context(chain("bare", bare_hop))
         table = uvloop.run(compare(talk, bare, options.rounds, options.load or tuple(LOADS)))
     _show(table)
