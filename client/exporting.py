@@ -44,7 +44,7 @@ class Roots:
         self._target = target
 
     async def answers(self) -> bool:
-        """True where the endpoint takes spans, asked with none; costs 2 s at most."""
+        """True where the endpoint listens, and takes spans, asked with none; each costs 2 s at most."""
         return await _promptly(self._listens) and await self._send()
 
     def _listens(self) -> bool:

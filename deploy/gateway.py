@@ -80,8 +80,7 @@ class Gateway:
 
     def deployment(self, kubectl: Kubectl) -> Object | None:
         found = kubectl.find("deployments", namespace=self.namespace)
-        labels = (one["spec"]["template"]["metadata"].get("labels", {}) for one in found)
-        return next((one for one, its in zip(found, labels, strict=True) if self.label in its.items()), None)
+        return next((one for one in found if self.label in _pod_labels(one).items()), None)
 
     @contextmanager
     def reached(self, kubectl: Kubectl) -> Iterator[str]:
@@ -98,6 +97,11 @@ class Gateway:
             raise DeployError(f"no Deployment in {self.namespace} runs pods with the label {'='.join(self.label)}")
         with kubectl.forwarding(f"deployment/{deployment['metadata']['name']}", self.namespace, PORT) as ports:
             yield f"127.0.0.1:{ports[PORT]}"
+
+
+def _pod_labels(deployment: Object) -> dict[str, str]:
+    labels: dict[str, str] = deployment["spec"]["template"]["metadata"].get("labels", {})
+    return labels
 
 
 _ASM_FIX = f"""\

@@ -81,9 +81,10 @@ def _to_be_seen(place: str, server: Kubectl, kinds: Iterable[str], failures: lis
     """The kinds that are served and that the user may list; of others some may be left, if the user may make them."""
     served = server.resources()
     kinds = [kind for kind in kinds if kind in served]
-    listed, created = (server.may(_access(verb, kind) for kind in kinds) for verb in ("list", "create"))
-    hidden = {kind: may for kind, seen, may in zip(kinds, listed, created, strict=True) if not seen}
-    for kind, may in hidden.items():
+    listed = server.may(_access("list", kind) for kind in kinds)
+    hidden = [kind for kind, may in zip(kinds, listed, strict=True) if not may]
+    created = server.may(_access("create", kind) for kind in hidden)
+    for kind, may in zip(hidden, created, strict=True):
         text = f"no right to list {kind} at {server.name}: any of ours stay"
         if may:
             failures.append(text)

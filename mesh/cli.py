@@ -116,7 +116,7 @@ def _heal(state: State, given: Json) -> int:
     running = control.status(state)
     different = [name for name, value in given.items() if _plain(running["options"].get(name)) != _plain(value)]
     if different:
-        names = ", ".join("folder for --run" if name == "folder" else name.replace("_", "-") for name in different)
+        names = ", ".join(name.replace("_", "-") for name in different)
         raise MeshError(f"a mesh with another {names} is up: take it down first, or --state DIR starts one beside it")
     healed, found = control.heal(state, say)
     _print(f"started again: {', '.join(healed)}" if healed else "mesh is up already")

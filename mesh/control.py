@@ -17,6 +17,7 @@ from mesh import process
 from mesh.envoy import admin
 from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
+from mesh.plan import ROOT
 from mesh.state import State
 
 Json = dict[str, Any]
@@ -213,10 +214,9 @@ def _started(options: Options, state: State, lock: int, *, ephemeral: bool = Fal
 
 def _spawn(connection: int, lock: int, arguments: Json) -> None:
     command = [sys.executable, "-m", "mesh.supervisor", str(connection), json.dumps(arguments)]
-    root = Path(__file__).parent.parent
     try:
         # It leaves us at once (see its main), so that this waits for a moment only.
-        started = subprocess.run(command, cwd=root, pass_fds=(connection, lock), start_new_session=True, check=False)
+        started = subprocess.run(command, cwd=ROOT, pass_fds=(connection, lock), start_new_session=True, check=False)
     finally:
         os.close(lock)
     if started.returncode != 0:

@@ -20,7 +20,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0}
 class Options:
     """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given.
 
-    folder: where the commands of run are started; None for the folder that holds our packages.
+    run_folder: where the commands of run are started; None for the folder that holds our packages.
     """
 
     port: int = topology.INGRESS_PORT
@@ -37,7 +37,7 @@ class Options:
     batch_spans: bool = False
     access_log: bool = False
     envoy: str | None = None
-    folder: str | None = None
+    run_folder: str | None = None
 
     def __post_init__(self) -> None:
         """MeshError for what does not go together."""
@@ -96,7 +96,7 @@ def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
     """The fields of Options that the command line named, and the folder that it was typed in where that matters."""
     found = {name: value for name, value in vars(parsed).items() if name in Options.__dataclass_fields__}
     if "run" in found:
-        found["folder"] = str(Path.cwd())  # what the commands name is the user's
+        found["run_folder"] = str(Path.cwd())  # what the commands name is the user's
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 

@@ -220,7 +220,7 @@ def _talk(
     if foreign := parse_run(options.run).get(workload.service):
         environment["PYTHONSAFEPATH"] = ""  # our scripts set it for our own programs
         probe = Probe("listens", listen)  # not every hop serves gRPC's health
-        return Process(workload.name, foreign, probe, tier, environment, sockets, Path(options.folder or ROOT))
+        return Process(workload.name, foreign, probe, tier, environment, sockets, Path(options.run_folder or ROOT))
     command = (sys.executable, "-m", workload.service)
     return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
 

@@ -158,13 +158,15 @@ def _port(text: str, lowest: int) -> int:
     return int(text)
 
 
-def _host_port(text: str, lowest: int) -> None:
+def _host_port(text: str, lowest: int) -> str:
+    """The host, as it stands there."""
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError(f"{text!r} has no port: write HOST:PORT")
     if not re.fullmatch(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+", host):
         raise ValueError(f"{text!r} has no host: write HOST:PORT, or [ADDRESS]:PORT for IPv6")
     _port(port, lowest)
+    return host
 
 
 _IP_ADDRESSES: Final = {"ipv4": ipaddress.IPv4Address, "ipv6": ipaddress.IPv6Address}
@@ -205,8 +207,7 @@ def _target(value: Any) -> str | None:
         _unix_path(rest)
     elif scheme in _IP_ADDRESSES and colon:
         for address in rest.split(","):
-            _host_port(address, lowest=1)
-            _ip_address(scheme, address.rpartition(":")[0].strip("[]"))
+            _ip_address(scheme, _host_port(address, lowest=1).strip("[]"))
     elif target.startswith("dns:///"):
         _host_port(target.removeprefix("dns:///"), lowest=1)
     else:

@@ -7,11 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from protos.hop_pb2 import REFUSED, UNLISTED, Header, Hop
-from talk.propagation import Pair, Received
-
-KEY: Final = "talk-hop-bin"
-DETAILS: Final = "grpc-status-details-bin"
-"""Where gRPC's richer error model has a status once more, with its details."""
+from talk.propagation import RECORD, Pair, Received
 
 RECORD_LIMIT: Final = 1024
 """Bytes of an encoded record at most."""
@@ -73,11 +69,11 @@ def add(record: Hop, later: Sequence[Pair], message: str = "") -> tuple[Pair, ..
     size = sum([_cost(key, value) for key, value in later])
     if message:
         size += _cost("grpc-message", quote(message, _UNQUOTED))
-    if size + _cost(KEY, encoded) > TRAILERS_LIMIT:
+    if size + _cost(RECORD, encoded) > TRAILERS_LIMIT:
         encoded = _shortened(record).SerializeToString()
-    if size + _cost(KEY, encoded) > _TRAILERS_CEILING:
+    if size + _cost(RECORD, encoded) > _TRAILERS_CEILING:
         return tuple(later)
-    return ((KEY, encoded), *later)
+    return ((RECORD, encoded), *later)
 
 
 def _within_limit(record: Hop) -> bytes:
@@ -122,7 +118,7 @@ def _shortened(record: Hop) -> Hop:
 
 def is_from_next_hop(trailers: Sequence[Pair]) -> bool:
     """True where the answer holds a record: the status is a hop's own, not a library's or a proxy's."""
-    return KEY in dict(trailers)
+    return RECORD in dict(trailers)
 
 
 def _cost(key: str, value: str | bytes) -> int:

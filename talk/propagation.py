@@ -60,7 +60,11 @@ _RESERVED: Final = frozenset(
     )
 )
 _RESERVED_PREFIXES: Final = (":", "grpc-", "proxy-", "x-envoy-", "x-forwarded-")
-_RETURNED: Final = frozenset(("grpc-status-details-bin", "talk-hop-bin"))
+RECORD: Final = "talk-hop-bin"
+"""The trailer that holds a hop's record."""
+DETAILS: Final = "grpc-status-details-bin"
+"""The trailer in which gRPC's richer error model has a status once more, with its details."""
+_RETURNED: Final = frozenset((DETAILS, RECORD))
 _CREDENTIALS: Final = frozenset(("authorization", "cookie"))
 _KEY: Final = re.compile(r"[0-9a-z_.-]+")
 

@@ -20,7 +20,7 @@ from google.rpc import status_pb2
 from protos import hello_pb2, landing_pb2
 from talk import hops
 from talk.config import ClientTls, NextHop
-from talk.propagation import Pair, backward
+from talk.propagation import DETAILS, Pair, backward
 
 SERVICES: Final = (
     landing_pb2.DESCRIPTOR.services_by_name["LandingService"].full_name,
@@ -231,7 +231,7 @@ def translate(error: grpc.aio.AioRpcError, edge: str, exchange: Exchange) -> Sta
 
 
 def _with_message(key: str, value: str | bytes, message: str) -> Pair:
-    if key != hops.DETAILS or not isinstance(value, bytes):
+    if key != DETAILS or not isinstance(value, bytes):
         return key, value
     try:
         status = status_pb2.Status.FromString(value)

@@ -113,7 +113,7 @@ class Desk:
             status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", visit.exchange)
         except answers.RefusalError as refusal:
             status = Status(refusal.code, refusal.message)
-            visit.exchange.trailers = ((hops.DETAILS, refusal.details),) if refusal.details else ()
+            visit.exchange.trailers = ((propagation.DETAILS, refusal.details),) if refusal.details else ()
         except (asyncio.CancelledError, grpc.aio.BaseError) as error:
             # Cancelled, or the caller's connection broke under a write: nobody is there to be told.
             self._note(visit, _ending(visit.context), time.perf_counter())

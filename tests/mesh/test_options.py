@@ -84,7 +84,7 @@ def test_every_field_is_an_option_and_only_what_is_given_counts() -> None:
         *("--run", "svc2=x", "--batch-spans", "--access-log", "--envoy", "/envoy"),
     )
     assert set(everything) == set(Options.__dataclass_fields__)
-    assert everything["folder"] == str(Path.cwd()), "where the commands of --run were typed"
+    assert everything["run_folder"] == str(Path.cwd()), "where the commands of --run were typed"
     assert parse() == {}
     assert parse("--propagate", "svc1=none", "--propagate", "svc2=none") == {"propagate": ("svc1=none", "svc2=none")}
 

@@ -4,7 +4,7 @@ import pytest
 
 from protos.hop_pb2 import FORWARDED, REFUSED, UNLISTED, Hop
 from talk import hops
-from talk.propagation import Pair, Received
+from talk.propagation import RECORD, Pair, Received
 
 
 def record(headers: list[Received]) -> Hop:
@@ -15,13 +15,13 @@ def record(headers: list[Received]) -> Hop:
 
 def decoded(trailers: tuple[Pair, ...]) -> Hop:
     key, value = trailers[0]
-    assert key == hops.KEY
+    assert key == RECORD
     assert isinstance(value, bytes)
     return Hop.FromString(value)
 
 
 def test_a_record_goes_in_front_of_those_of_later_hops() -> None:
-    later: list[Pair] = [(hops.KEY, b"svc3"), ("x-mine", "1")]
+    later: list[Pair] = [(RECORD, b"svc3"), ("x-mine", "1")]
     assert hops.add(record([]), later)[1:] == tuple(later)
     assert decoded(hops.add(record([]), later)).service == "svc2"
 
