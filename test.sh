@@ -8,4 +8,4 @@ cd "$root"
 . scripts/venv.sh
 venv local
 cd "$from"
-PYTHONSAFEPATH=1 PYTHONPATH=$root exec "$root/.venv/bin/python" -m deploy test "$@"
+PYTHONSAFEPATH=1 PYTHONPATH=$root exec "$VENV/bin/python" -m deploy test "$@"

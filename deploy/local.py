@@ -8,6 +8,8 @@ from typing import Any
 
 from deploy.steps import call_requester, carry_out, names_target
 from mesh import cli, control, options
+from mesh.envoy import binary
+from mesh.errors import MeshError, NoEnvoyError
 from mesh.options import Options
 from mesh.state import State
 
@@ -19,7 +21,8 @@ def apply(_place: str, arguments: list[str]) -> int:
     """`up` (also when nothing is said) or `down`, then the options of `python -m mesh`."""
     action = arguments[0] if arguments and arguments[0] in ("up", "down") else "up"
     rest = arguments[1:] if arguments[:1] == [action] else arguments
-    code = cli.main([action, *rest])
+    alone = action == "up" and not _names_envoy(rest) and _has_no_envoy()
+    code = cli.main([action, *rest, *(["--no-mesh"] if alone else [])])
     if code == 0 and action == "up":
         sys.stdout.write("  test it  ./test.sh\n")
     return code
@@ -38,11 +41,29 @@ def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
         return call_requester(requester)
     if control.is_up(parsed.state) and not given:
         return _call_mesh(control.status(parsed.state), requester)
+    if not given.keys() & {"mesh", "envoy"} and _has_no_envoy():
+        given["mesh"] = False
     cli.say("starting one for this test")
     wanted = Options(**ANY_PORTS | given)  # first, so that wrong use leaves no folder behind
     directory = tempfile.mkdtemp(prefix="grpc-tracing-", dir="/tmp")  # not TMPDIR: a socket's path must be short
     with control.private(wanted, State(Path(directory)), cli.say) as found:
         return _call_mesh(found, requester)
+
+
+def _names_envoy(arguments: list[str]) -> bool:
+    return any(one.startswith(("--no-mesh", "--envoy")) for one in arguments)
+
+
+def _has_no_envoy() -> bool:
+    """And then a line says so. What is wrong with one that the user named is said where it is used."""
+    try:
+        binary.find()
+    except NoEnvoyError as error:
+        cli.say(f"{error}. Without one: the three services alone, as with --no-mesh")
+        return True
+    except MeshError:
+        return False
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 from mesh import process
-from mesh.envoy import admin
+from mesh.envoy import admin, binary
 from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
 from mesh.plan import ROOT
@@ -105,6 +105,7 @@ def up(options: Options, state: State, say: Say) -> Json | None:
 
     MeshError where it does not come up, and then nothing is left of it but its logs.
     """
+    options = _with_envoy(options)
     lock = _lock_unless_up(state)
     if lock is None:
         return None
@@ -117,6 +118,7 @@ def up(options: Options, state: State, say: Say) -> Json | None:
 @contextmanager
 def private(options: Options, state: State, say: Say) -> Iterator[Json]:
     """A mesh of our own, its status given: it goes down, its directory with it, at the end of the block or with us."""
+    options = _with_envoy(options)
     lock = _lock_unless_up(state)
     if lock is None:
         raise MeshError(f"a mesh is up in {state.directory}: --state DIR chooses another")
@@ -125,6 +127,11 @@ def private(options: Options, state: State, say: Say) -> Iterator[Json]:
             yield _until_ready(line, say)
     finally:
         shutil.rmtree(state.directory, ignore_errors=True)
+
+
+def _with_envoy(options: Options) -> Options:
+    """Found here: the supervisor runs in another folder than the user. MeshError where there is none."""
+    return replace(options, envoy=str(binary.find())) if options.mesh and not options.envoy else options
 
 
 def heal(state: State, say: Say) -> tuple[list[str], Json]:

@@ -7,3 +7,7 @@ class MeshError(Exception):
 
 class NotUpError(MeshError):
     """There is no mesh to ask."""
+
+
+class NoEnvoyError(MeshError):
+    """No Envoy that could be used is on this machine."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
-
-from hdrh.histogram import HdrHistogram
 
 from client.load.tally import Tally
 from client.options import LoadOptions
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_HIGHEST = 3_600_000_000  # an hour in µs
-_DIGITS = 3
 _BUSY = 0.85  # share of a core from which a worker process is the limit
 _LATE = 5_000  # µs at the 99th percentile from which starts are no longer what was asked for
 
@@ -29,16 +27,23 @@ class Latency:
 
 
 def latency(microseconds: Iterable[int]) -> Latency:
-    """Sums up latencies, to three digits (HDR histogram); all zero without any."""
-    histogram = HdrHistogram(1, _HIGHEST, _DIGITS)
-    for value, count in Counter(microseconds).items():
-        histogram.record_value(max(1, value), count)
-    found = histogram.get_total_count() > 0
+    """Sums up latencies, exactly; all zero without any."""
+    counts = Counter(microseconds)
+    if not counts:
+        return Latency((0.0,) * len(PERCENTILES), mean=0.0, highest=0.0)
     return Latency(
-        percentiles=tuple(histogram.get_value_at_percentile(one) / 1000 if found else 0.0 for one in PERCENTILES),
-        mean=histogram.get_mean_value() / 1000 if found else 0.0,
-        highest=histogram.get_max_value() / 1000 if found else 0.0,
+        percentiles=tuple(value / 1000 for value in _percentiles(counts)),
+        mean=sum(value * count for value, count in counts.items()) / counts.total() / 1000,
+        highest=max(counts) / 1000,
     )
+
+
+def _percentiles(counts: Counter[int]) -> Iterator[int]:
+    """By nearest rank: for each of PERCENTILES the lowest value that so many percent of all do not exceed."""
+    values = sorted(counts)
+    up_to = list(accumulate(counts[value] for value in values))
+    for one in PERCENTILES:
+        yield values[bisect_left(up_to, one * up_to[-1] / 100)]
 
 
 @dataclass(frozen=True)

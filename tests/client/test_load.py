@@ -50,10 +50,13 @@ def test_a_wrong_rate_is_refused(text: str) -> None:
         usage.rate(text)
 
 
-def test_percentiles_are_those_of_the_values_to_three_digits() -> None:
+def test_percentiles_are_those_of_the_values_exactly() -> None:
     found = latency(range(1000, 1_001_000, 1000))
-    assert found.percentiles == pytest.approx((500, 900, 990, 999), rel=0.002)
-    assert [found.mean, found.highest] == pytest.approx([500.5, 1000], rel=0.002)
+    assert found == Latency((500.0, 900.0, 990.0, 999.0), mean=500.5, highest=1000.0)
+
+
+def test_percentiles_count_each_value_as_often_as_it_came() -> None:
+    assert latency([5000] * 899 + [7000] + [9000] * 100).percentiles == (5.0, 7.0, 9.0, 9.0)
 
 
 def test_no_values_give_no_latency() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from deploy import local
+from mesh.envoy import binary
+from mesh.errors import NoEnvoyError
 from tests.support.processes import chain
 
 
@@ -27,3 +29,18 @@ def test_a_target_that_is_named_is_called_and_no_mesh_is_made(option: tuple[str,
     with chain(tmp_path) as running:
         named = [part.format(running.target) for part in option]
         assert local.test("local", ["--rpc", "Talk", "--json", *named]) == 0
+
+
+def test_without_any_envoy_it_says_so_and_tests_the_services_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> Path:
+        raise NoEnvoyError("no Envoy: none is on PATH")
+
+    monkeypatch.setattr(binary, "find", none)
+    assert local.test("local", ["--state", str(tmp_path), "--rpc", "Talk"]) == 0
+    said = capfd.readouterr()
+    assert said.err.startswith(
+        "mesh: no Envoy: none is on PATH. Without one: the three services alone, as with --no-mesh\n"
+    )
+    assert "connected: the call passed svc1, svc2, svc3" in said.out

@@ -1,6 +1,5 @@
 """Envoy's configurations: Envoy accepts each, and what it must not be left to its defaults with is set."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,12 +74,6 @@ def everywhere(shape: Any, key: str) -> Iterator[Any]:
     if isinstance(shape, list):
         for part in shape:
             yield from everywhere(part, key)
-
-
-def test_where_there_is_no_envoy_it_offers_the_services_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(MeshError, match="never proven on darwin: --no-mesh runs the three services alone"):
-        binary.find()
 
 
 def test_tls_is_1_3_at_both_bounds_of_both_ends(identities: Path) -> None:
