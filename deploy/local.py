@@ -59,7 +59,7 @@ def _has_no_envoy() -> bool:
     try:
         binary.find()
     except NoEnvoyError as error:
-        cli.say(f"{error}. Without one: the three services alone, as with --no-mesh")
+        cli.say(f"{error}, and so does this run")
         return True
     except MeshError:
         return False

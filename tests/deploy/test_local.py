@@ -35,12 +35,10 @@ def test_without_any_envoy_it_says_so_and_tests_the_services_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def none() -> Path:
-        raise NoEnvoyError("no Envoy: none is on PATH")
+        raise NoEnvoyError("no Envoy: --no-mesh runs the services alone")
 
     monkeypatch.setattr(binary, "find", none)
     assert local.test("local", ["--state", str(tmp_path), "--rpc", "Talk"]) == 0
     said = capfd.readouterr()
-    assert said.err.startswith(
-        "mesh: no Envoy: none is on PATH. Without one: the three services alone, as with --no-mesh\n"
-    )
+    assert said.err.startswith("mesh: no Envoy: --no-mesh runs the services alone, and so does this run\n")
     assert "connected: the call passed svc1, svc2, svc3" in said.out
