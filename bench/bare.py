@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import uvloop
 
-from talk.relay import COMMON_OPTIONS, SERVICES
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
+from talk.relay import SERVICES
 
 
 def handlers(channel: grpc.aio.Channel) -> list[grpc.GenericRpcHandler]:
@@ -60,8 +61,8 @@ async def _answers(call: Any, context: Any) -> None:
 
 
 async def serve(listen: str, next_hop: str) -> None:
-    server = grpc.aio.server(options=COMMON_OPTIONS)
-    async with grpc.aio.insecure_channel(next_hop, options=COMMON_OPTIONS) as channel:
+    server = grpc.aio.server(options=LIMIT_OPTIONS)
+    async with grpc.aio.insecure_channel(next_hop, options=LIMIT_OPTIONS) as channel:
         server.add_generic_rpc_handlers(handlers(channel))
         server.add_insecure_port(listen)
         await server.start()

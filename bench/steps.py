@@ -6,8 +6,10 @@ from queue import SimpleQueue
 
 from bench.hop import HEADERS
 from bench.table import Cell, Table
+from grpc_tracing.headers import forwarding as propagation
+from grpc_tracing.headers import reading
 from protos.hop_pb2 import Hop
-from talk import hops, propagation
+from talk import records as hops
 from talk.logs import CallLog, Line
 
 _CALLS = 2_000
@@ -43,7 +45,7 @@ def _steps() -> dict[str, Callable[[], object]]:
     return {
         "sort the headers": lambda: rule.sort(metadata),
         "the onward metadata": lambda: tuple(propagation.onward(received)),
-        "the trace id": lambda: propagation.trace_id(metadata),
+        "the trace id": lambda: reading.trace_id(metadata),
         "the peer's identity": lambda: hops.peer_identity(metadata, "unix:"),
         "what goes back": lambda: propagation.backward(later),
         "the hop record": lambda: _record(received),

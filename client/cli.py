@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from client import call, usage
-from client.channel import NothingAnswers, Tls
-from client.document import document, notes_for_store
-from client.load import show as load
+from client import usage
+from client.call import run as call
+from client.call.rpc import RPCS
+from client.call.verdict import CONNECTED
 from client.load.fleet import WorkerLost
 from client.load.result import document as load_document
 from client.load.run import hold
 from client.options import CallOptions, LoadOptions, Target
-from client.report import write_report
-from client.rpc import RPCS
-from client.show import Screen
-from client.store import leave_notes
-from client.verdict import CONNECTED
+from client.view import load
+from client.view.document import document, notes_for_store
+from client.view.report import write_report
+from client.view.terminal import Screen
+from grpc_tracing.backends.jaeger import leave_notes
+from grpc_tracing.calling.channel import NothingAnswers, Tls
+from grpc_tracing.version import VERSION
 
 _LONGEST_UPLOAD = 10_000  # one answer to all of it must fit in a message
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -178,6 +180,7 @@ def _tls(parsed: argparse.Namespace) -> Tls | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="client", description="Drives the chain and proves from its answers that the trace is whole.")
+    parser.add_argument("--version", action="version", version=f"client {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="call|load", required=True)
     _add_call(commands.add_parser("call", help="call the chain and give the verdict", allow_abbrev=False))
     _add_load(commands.add_parser("load", help="hold a load on the chain and measure it", allow_abbrev=False))

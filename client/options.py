@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.channel import Tls
-from client.usage import Metadata
+from grpc_tracing.calling.channel import Tls
+from grpc_tracing.headers.families import Metadata
 
 
 @dataclass(frozen=True, kw_only=True)

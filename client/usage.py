@@ -8,20 +8,16 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import httpx
 
-Pair: TypeAlias = tuple[str, str | bytes]
-Metadata: TypeAlias = tuple[Pair, ...]
+from grpc_tracing import values
+from grpc_tracing.calling import targets
+from grpc_tracing.headers.families import Pair
 
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):.+")
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+):([0-9]{1,5})")
 # What gRPC or HTTP/2 sets itself: sent by a caller, it is dropped or breaks the call.
 _SET_BY_GRPC = frozenset(
     {"connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"}
@@ -67,20 +63,18 @@ def _printable(key: str, value: str) -> str:
 
 def duration(option: str, text: str) -> float:
     """`500ms`, `5s`, `2m` or `1h`, in seconds, above 0."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match or not (seconds := float(match[1]) * _SECONDS[match[2]]):
-        raise UsageError(f"{option} {text!r}: write a duration above 0 such as 500ms, 5s or 2m")
-    return seconds
+    try:
+        return values.positive_duration(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def target(text: str) -> str:
-    """`host:port`, or one of gRPC's own spellings such as `unix:/path` or `dns:///host:port`."""
-    if _SCHEME.fullmatch(text):
-        return text
-    match = _HOST_PORT.fullmatch(text)
-    if not match or not 1 <= int(match[2]) <= 65535:
-        raise UsageError(f"--target {text!r}: write HOST:PORT such as 127.0.0.1:9999, [::1]:9999, or unix:/path")
-    return text
+    """`HOST:PORT`, or one of gRPC's own spellings such as `unix:/path` or `dns:///host:port`."""
+    try:
+        return targets.target(text)
+    except ValueError as error:
+        raise UsageError(f"--target: {error}") from None
 
 
 def names(option: str, text: str) -> tuple[str, ...]:

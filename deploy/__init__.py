@@ -6,7 +6,12 @@ A place is a module with `apply(place, arguments)` and `test(place, arguments)`,
 import importlib
 import sys
 
-PLACES = {"local": "deploy.local", "compose": "deploy.compose", "k8s": "deploy.k8s", "asm": "deploy.k8s"}
+PLACES = {
+    "local": "deploy.local.place",
+    "compose": "deploy.compose.place",
+    "k8s": "deploy.kubernetes.place",
+    "asm": "deploy.kubernetes.place",
+}
 ACTIONS = ("apply", "test")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from grpc_tracing.version import VERSION
 from mesh import control, options
 from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
@@ -53,6 +54,7 @@ def _print(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"mesh {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="up|status|down|logs")
     _add_up(commands)
     status = _command(commands, "status", _status, "say how every process is")

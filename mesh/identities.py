@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mesh import topology
+from chain import topology
 
 VALID_FOR = timedelta(days=365)
 CLOCK_SKEW = timedelta(minutes=5)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mesh import topology
+from chain import topology
+from grpc_tracing.values import positive_duration
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
 
 Tracer = Literal["otlp", "zipkin", "none"]
-
-_SECONDS = {"ms": 0.001, "s": 1.0}
 
 
 @dataclass(frozen=True)
@@ -154,10 +153,10 @@ def _status(name: str) -> int:
 
 
 def _delay(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)", text)
-    if not match or float(match[1]) == 0:
-        raise MeshError(f"--faults: {text} is no delay: write 200ms or 1.5s")
-    return float(match[1]) * _SECONDS[match[2]]
+    try:
+        return positive_duration(text)
+    except ValueError as error:
+        raise MeshError(f"--faults: {error}") from None
 
 
 def _program(text: str) -> str:

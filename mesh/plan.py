@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mesh import topology
+from chain import topology
 from mesh.envoy import binary, nodes
 from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
 from mesh.identities import Files
@@ -227,7 +227,7 @@ def _talk(
 
 def _store(ports: Ports) -> Process:
     command = (
-        *(sys.executable, "-m", "traces"),
+        *(sys.executable, "-m", "grpc_tracing", "store"),
         *("--http", f"{HOST}:{ports.pages}"),
         *("--otlp-grpc", f"{HOST}:{ports.otlp_grpc}"),
         *("--otlp-http", f"{HOST}:{ports.otlp_http}"),

@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from mesh import ports, process, topology
+from chain import topology
+from mesh import ports, process
 from mesh.envoy import admin, binary
 from mesh.errors import MeshError
 from mesh.identities import Authority, write

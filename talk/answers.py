@@ -2,21 +2,13 @@
 
 import time
 import uuid
-from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from chain.greetings import GREETINGS, MOST_INDICES
 from protos.landing_pb2 import OK, TalkRequest, TalkResponse, TalkResult
-
-GREETINGS: Final = {
-    str(index): greeting
-    for index, greeting in enumerate(("Hello", "Bonjour", "Hola", "こんにちは", "Ciao", "안녕하세요"))
-}
-MOST_INDICES: Final = 1_000_000
-MOST_REQUESTS: Final = 10_000
-"""Of one TalkMoreAnswerOne: its one answer must fit a message of 4 MiB."""
 
 
 class RefusalError(Exception):

@@ -5,7 +5,6 @@ table; a test holds it against `SETTINGS`.
 """
 
 import difflib
-import ipaddress
 import re
 import socket
 import ssl
@@ -16,7 +15,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
-from talk.propagation import FAMILIES, Propagation, check_entry, expand
+from grpc_tracing.calling import targets
+from grpc_tracing.headers.families import FAMILIES
+from grpc_tracing.headers.forwarding import Propagation, check_entry, expand
+from grpc_tracing.values import duration
 
 LogFormat = Literal["json", "text", "off"]
 
@@ -113,10 +115,7 @@ def _switch(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)(ms|s|m)", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f"{value!r} is no duration: write a number with ms, s or m, for example 500ms or 10s")
-    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[match[2]]
+    return duration(_text(value))
 
 
 def _log_format(value: Any) -> str:
@@ -152,69 +151,17 @@ def _authorities(value: Any) -> Path:
     return path
 
 
-def _port(text: str, lowest: int) -> int:
-    if not re.fullmatch(r"\d{1,5}", text) or not lowest <= int(text) <= 65535:
-        raise ValueError(f"port {text!r} is out of range: use {lowest} to 65535")
-    return int(text)
-
-
-def _host_port(text: str, lowest: int) -> str:
-    """The host, as it stands there."""
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{text!r} has no port: write HOST:PORT")
-    if not re.fullmatch(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+", host):
-        raise ValueError(f"{text!r} has no host: write HOST:PORT, or [ADDRESS]:PORT for IPv6")
-    _port(port, lowest)
-    return host
-
-
-_IP_ADDRESSES: Final = {"ipv4": ipaddress.IPv4Address, "ipv6": ipaddress.IPv6Address}
-
-
-def _ip_address(scheme: str, host: str) -> None:
-    try:
-        _IP_ADDRESSES[scheme](host)
-    except ValueError:
-        raise ValueError(f"{host!r} is no address of {scheme}: for a name write dns:///HOST:PORT") from None
-
-
-def _unix_path(path: str) -> None:
-    # sockaddr_un.sun_path holds 108 bytes with its closing zero (unix(7)).
-    if not path or len(path.encode()) > 107:
-        raise ValueError(f"socket path {path!r} has {len(path.encode())} bytes: use 1 to 107")
-
-
 def _listen(value: Any) -> tuple[str, ...]:
-    addresses = _items(value)
-    for address in addresses:
-        if address.startswith("unix:"):
-            _unix_path(address.removeprefix("unix:"))
-        else:
-            _host_port(address, lowest=0)
+    addresses = tuple(map(targets.listening, _items(value)))
     if not addresses:
-        raise ValueError("no address to listen on: write 0.0.0.0:9996, [::]:9996 or unix:/PATH")
+        raise ValueError("no address to listen on: write :9996, 0.0.0.0:9996, [::]:9996 or unix:/PATH")
     return addresses
 
 
 def _target(value: Any) -> str | None:
     """A gRPC target, or None for the last hop of the chain."""
-    target = _text(value)
-    if target == "none":
-        return None
-    scheme, colon, rest = target.partition(":")
-    if scheme == "unix" and colon:
-        _unix_path(rest)
-    elif scheme in _IP_ADDRESSES and colon:
-        for address in rest.split(","):
-            _ip_address(scheme, _host_port(address, lowest=1).strip("[]"))
-    elif target.startswith("dns:///"):
-        _host_port(target.removeprefix("dns:///"), lowest=1)
-    else:
-        raise ValueError(
-            f"{target!r} is no target: write dns:///HOST:PORT, ipv4:A:P,B:P, ipv6:[A]:P, unix:/PATH or none"
-        )
-    return target
+    text = _text(value)
+    return None if text == "none" else targets.target(text)
 
 
 def _propagation(value: Any) -> Propagation:

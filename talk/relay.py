@@ -17,10 +17,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
+from grpc_tracing.calling.requests import ENDED, RequestStream, RequestStreamCall
+from grpc_tracing.headers.families import STATUS_DETAILS, Pair
+from grpc_tracing.headers.forwarding import backward
 from protos import hello_pb2, landing_pb2
-from talk import hops
+from talk import records
 from talk.config import ClientTls, NextHop
-from talk.propagation import DETAILS, Pair, backward
 
 SERVICES: Final = (
     landing_pb2.DESCRIPTOR.services_by_name["LandingService"].full_name,
@@ -28,19 +31,7 @@ SERVICES: Final = (
 )
 """The service's name and its alias: a call goes on under the name that it came with."""
 
-MESSAGE_LIMIT: Final = 4 * 1024 * 1024
-METADATA_LIMIT: Final = 16 * 1024
-
-COMMON_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    # Between the default soft limit (8 KiB) and the hard one, gRPC refuses calls at random.
-    ("grpc.max_metadata_size", METADATA_LIMIT),
-    ("grpc.absolute_max_metadata_size", METADATA_LIMIT),
-)
-
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-_RequestStream: TypeAlias = "grpc.aio.StreamUnaryCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
 _AnswerOne: TypeAlias = "grpc.aio.UnaryUnaryCall[bytes, bytes] | grpc.aio.StreamUnaryCall[bytes, bytes]"
 _AnswerStream: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
 
@@ -82,7 +73,7 @@ class Onward:
 @contextlib.asynccontextmanager
 async def connect(next_hop: NextHop) -> AsyncIterator[Onward]:
     """Opens the channel to the next hop, which connects at the first call, and closes it with the block."""
-    options = [*COMMON_OPTIONS, *channel_options(next_hop)]
+    options = [*LIMIT_OPTIONS, *channel_options(next_hop)]
     if next_hop.tls is None:
         channel = grpc.aio.insecure_channel(next_hop.target, options=options)
     else:
@@ -177,16 +168,15 @@ async def next_request(context: Context) -> bytes | None:
     return None
 
 
-async def _relay_requests(call: _RequestStream, context: Context, exchange: Exchange) -> None:
+async def _relay_requests(call: RequestStreamCall, context: Context, exchange: Exchange) -> None:
     # Whatever ends the onward call ends this too; the side that reads the answers says why.
-    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.BaseError):
-        await call.wait_for_connection()
-        # call.write() would put INTERNAL over the call's status where the next hop ends it meanwhile (grpcio 1.85).
-        send = call._cython_call.send_serialized_message  # type: ignore[union-attr]
+    with contextlib.suppress(*ENDED):
+        stream = RequestStream(call)
+        await stream.begin()
         while (request := await next_request(context)) is not None:
             exchange.messages_in += 1
-            await send(request)
-        await call.done_writing()
+            await stream.send(request)
+        await stream.half_close()
 
 
 async def _relay_answer(call: _AnswerOne, context: Context, exchange: Exchange) -> bytes:
@@ -224,14 +214,14 @@ def translate(error: grpc.aio.AioRpcError, edge: str, exchange: Exchange) -> Sta
     """
     exchange.trailers = backward(error.trailing_metadata() or ())
     message = error.details() or ""
-    if not hops.is_from_next_hop(exchange.trailers):
+    if not records.is_from_next_hop(exchange.trailers):
         message = f"{edge}: {message}"
         exchange.trailers = tuple(_with_message(key, value, message) for key, value in exchange.trailers)
     return Status(error.code(), message)
 
 
 def _with_message(key: str, value: str | bytes, message: str) -> Pair:
-    if key != DETAILS or not isinstance(value, bytes):
+    if key != STATUS_DETAILS or not isinstance(value, bytes):
         return key, value
     try:
         status = status_pb2.Status.FromString(value)

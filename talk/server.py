@@ -21,10 +21,11 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from talk import relay
 from talk.config import Config, ConfigError, Drain, ServerTls, load
 from talk.logs import CallLog, open_log
-from talk.service import Answerer, Desk, Forwarder, Service, generic_handlers
+from talk.service import Answerer, CallTracker, Forwarder, Service, generic_handlers
 
 USAGE: Final = 2
 """Exit code for a configuration that cannot be used."""
@@ -69,14 +70,14 @@ async def serve(config: Config, log: CallLog) -> None:
     """
     listen: Sequence[str] = config.listen
     with _stop_signal() as stopped:
-        async with _service(config, log) as (service, desk):
+        async with _service(config, log) as (service, tracker):
             while not stopped.is_set():
                 async with _server(config, listen, service, log) as (server, healthy, listen):
                     if await _breaks(server, stopped):
-                        log.event("restarting", in_flight=desk.in_flight)
+                        log.event("restarting", in_flight=tracker.in_flight)
                         continue
-                    log.event("draining", in_flight=desk.in_flight)
-                    await _drain(server, desk, healthy, config.drain)
+                    log.event("draining", in_flight=tracker.in_flight)
+                    await _drain(server, tracker, healthy, config.drain)
     log.event("stopped")
 
 
@@ -115,19 +116,19 @@ async def _server(
 
 
 @contextlib.asynccontextmanager
-async def _service(config: Config, log: CallLog) -> AsyncIterator[tuple[Service, Desk]]:
+async def _service(config: Config, log: CallLog) -> AsyncIterator[tuple[Service, CallTracker]]:
     next_name = config.next_hop.name if config.next_hop else None
-    desk = Desk(config.identity, next_name, config.propagation, log, records=config.hop_records)
+    tracker = CallTracker(config.identity, next_name, config.propagation, log, with_records=config.hop_records)
     if config.next_hop is None:
-        yield Answerer(desk), desk
+        yield Answerer(tracker), tracker
     else:
         async with relay.connect(config.next_hop) as onward:
-            yield Forwarder(desk, onward), desk
+            yield Forwarder(tracker, onward), tracker
 
 
 def _server_options(config: Config) -> list[tuple[str, Any]]:
     return [
-        *relay.COMMON_OPTIONS,
+        *LIMIT_OPTIONS,
         # Without this, a second service on a taken port would start and get every other call.
         ("grpc.so_reuseport", 0),
         # Clients may ping as often as every 10 s, with calls or without, before they get too_many_pings.
@@ -218,14 +219,16 @@ def _stop_signal() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _drain(server: grpc.aio.Server, desk: Desk, healthy: health.aio.HealthServicer, drain: Drain) -> None:
+async def _drain(
+    server: grpc.aio.Server, tracker: CallTracker, healthy: health.aio.HealthServicer, drain: Drain
+) -> None:
     with contextlib.suppress(TimeoutError):  # a watcher that does not read holds up the others, not the drain
         await asyncio.wait_for(healthy.enter_graceful_shutdown(), _BRIEF)
     # New calls still come while load balancers take notice of NOT_SERVING.
     await asyncio.sleep(drain.pause)
     stopping = asyncio.create_task(server.stop(drain.grace))
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(desk.idle.wait(), drain.grace)
+        await asyncio.wait_for(tracker.idle.wait(), drain.grace)
     # What is left are health watches and reflection streams, which never end by themselves.
     await asyncio.wait([stopping], timeout=min(_BRIEF, drain.grace))
     await server.stop(None)

@@ -11,12 +11,16 @@ from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 
+from chain.greetings import MOST_REQUESTS
+from grpc_tracing.calling.metadata import OrderedMetadata
+from grpc_tracing.headers.families import STATUS_DETAILS, Pair
+from grpc_tracing.headers.forwarding import Propagation, Received, onward
+from grpc_tracing.headers.reading import trace_id
 from protos.hop_pb2 import Hop
 from protos.landing_pb2 import TalkResult
-from talk import answers, hops, propagation, relay
+from talk import answers, records, relay
 from talk.config import Identity
 from talk.logs import CallLog
-from talk.propagation import Pair, Propagation, Received
 from talk.relay import Context, Exchange, Onward, Status
 
 T = TypeVar("T")
@@ -49,8 +53,8 @@ def generic_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
 
 
 @dataclass(slots=True)
-class Visit:
-    """One call's stay at this hop: what came, what goes on, and how it went."""
+class IncomingCall:
+    """A call at this hop: what came, what goes on, and how it went."""
 
     rpc: str
     context: Context
@@ -63,30 +67,30 @@ class Visit:
     exchange: Exchange = field(default_factory=Exchange)
 
 
-class Desk:
-    """Where calls come in and go out: keeps each one's record and log line, and turns its errors into a status."""
+class CallTracker:
+    """Counts the calls in flight, keeps the record and log line of each, and turns its errors into a status."""
 
     def __init__(
-        self, identity: Identity, next_name: str | None, rule: Propagation, log: CallLog, *, records: bool
+        self, identity: Identity, next_name: str | None, rule: Propagation, log: CallLog, *, with_records: bool
     ) -> None:
         self._identity = identity
         self._next_name = next_name
         self._rule = rule
         self._log = log
-        self._records = records
+        self._with_records = with_records
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def arrive(self, rpc: str, context: Context) -> Visit:
+    def begin(self, rpc: str, context: Context) -> IncomingCall:
         self._count(context)
         metadata = tuple(context.invocation_metadata() or ())
-        return Visit(
+        return IncomingCall(
             rpc=rpc,
             context=context,
             received=self._rule.sort(metadata),
-            peer=hops.peer_identity(metadata, context.peer()),
-            trace_id=propagation.trace_id(metadata),
+            peer=records.peer_identity(metadata, context.peer()),
+            trace_id=trace_id(metadata),
             remaining=context.time_remaining(),
             started=time.perf_counter(),
         )
@@ -101,7 +105,7 @@ class Desk:
         if not self.in_flight:
             self.idle.set()
 
-    async def see_through(self, visit: Visit, work: Coroutine[Any, Any, T]) -> T:
+    async def conclude(self, incoming: IncomingCall, work: Coroutine[Any, Any, T]) -> T:
         """Awaits the work of one call and ends it with a record, a log line and the right status.
 
         The work of a hop that forwards is waiting for later ones, and counts as their time.
@@ -110,54 +114,54 @@ class Desk:
         try:
             result = await work
         except grpc.aio.AioRpcError as error:
-            status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", visit.exchange)
+            status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", incoming.exchange)
         except answers.RefusalError as refusal:
             status = Status(refusal.code, refusal.message)
-            visit.exchange.trailers = ((propagation.DETAILS, refusal.details),) if refusal.details else ()
+            incoming.exchange.trailers = ((STATUS_DETAILS, refusal.details),) if refusal.details else ()
         except (asyncio.CancelledError, grpc.aio.BaseError) as error:
             # Cancelled, or the caller's connection broke under a write: nobody is there to be told.
-            self._note(visit, _ending(visit.context), time.perf_counter())
+            self._note(incoming, _ending(incoming.context), time.perf_counter())
             raise asyncio.CancelledError from error
         else:
-            visit.context.set_trailing_metadata(self._conclude(visit, began, Status(grpc.StatusCode.OK)))
+            incoming.context.set_trailing_metadata(self._end(incoming, began, Status(grpc.StatusCode.OK)))
             return result
-        return await visit.context.abort(status.code, status.message, self._conclude(visit, began, status))
+        return await incoming.context.abort(status.code, status.message, self._end(incoming, began, status))
 
-    def _conclude(self, visit: Visit, began: float, status: Status) -> tuple[Pair, ...]:
+    def _end(self, incoming: IncomingCall, began: float, status: Status) -> tuple[Pair, ...]:
         now = time.perf_counter()
-        self._note(visit, status.code, now)
-        if not self._records:
-            return visit.exchange.trailers
+        self._note(incoming, status.code, now)
+        if not self._with_records:
+            return incoming.exchange.trailers
         later = now - began if self._next_name else 0.0
-        record = self._record(visit, status.code, now - visit.started - later, later)
-        return hops.add(record, visit.exchange.trailers, status.message)
+        record = self._record(incoming, status.code, now - incoming.started - later, later)
+        return records.add(record, incoming.exchange.trailers, status.message)
 
-    def _record(self, visit: Visit, code: grpc.StatusCode, here: float, later: float) -> Hop:
+    def _record(self, incoming: IncomingCall, code: grpc.StatusCode, here: float, later: float) -> Hop:
         record = Hop(
             service=self._identity.service,
             version=self._identity.version,
             instance=self._identity.instance,
-            rpc=visit.rpc,
-            peer=visit.peer,
-            remaining_ms=None if visit.remaining is None else min(int(visit.remaining * 1000), _UINT32_MAX),
+            rpc=incoming.rpc,
+            peer=incoming.peer,
+            remaining_ms=None if incoming.remaining is None else min(int(incoming.remaining * 1000), _UINT32_MAX),
             here_us=int(here * 1e6),
             later_us=int(later * 1e6),
             status=code.value[0],
-            trace_id=visit.trace_id,
+            trace_id=incoming.trace_id,
         )
-        hops.note_headers(record, visit.received)
+        records.note_headers(record, incoming.received)
         return record
 
-    def _note(self, visit: Visit, code: grpc.StatusCode, now: float) -> None:
+    def _note(self, incoming: IncomingCall, code: grpc.StatusCode, now: float) -> None:
         if self._log.enabled:
             self._log.call(
-                rpc=visit.rpc,
+                rpc=incoming.rpc,
                 code=code.name,
-                duration_ms=round((now - visit.started) * 1000, 3),
-                peer=visit.peer,
-                messages_in=visit.exchange.messages_in,
-                messages_out=visit.exchange.messages_out,
-                trace_id=visit.trace_id,
+                duration_ms=round((now - incoming.started) * 1000, 3),
+                peer=incoming.peer,
+                messages_in=incoming.exchange.messages_in,
+                messages_out=incoming.exchange.messages_out,
+                trace_id=incoming.trace_id,
             )
 
 
@@ -168,60 +172,62 @@ def _ending(context: Context) -> grpc.StatusCode:
 class Forwarder:
     """A hop that has a next one: passes calls on, message by message, with their trace headers and remaining time."""
 
-    def __init__(self, desk: Desk, onward: Onward) -> None:
-        self._desk = desk
+    def __init__(self, tracker: CallTracker, onward: Onward) -> None:
+        self._tracker = tracker
         self._onward = onward
 
     async def talk(self, name: str, request: bytes, context: Context) -> bytes:
-        visit = self._desk.arrive(f"/{name}/Talk", context)
-        visit.exchange.messages_in = 1
-        call = self._onward.talk[name](request, metadata=propagation.onward(visit.received), timeout=visit.remaining)
-        return await self._desk.see_through(visit, relay.unary_unary(call, context, visit.exchange))
+        incoming = self._tracker.begin(f"/{name}/Talk", context)
+        incoming.exchange.messages_in = 1
+        call = self._onward.talk[name](
+            request, metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
+        )
+        return await self._tracker.conclude(incoming, relay.unary_unary(call, context, incoming.exchange))
 
     async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
-        visit = self._desk.arrive(f"/{name}/TalkOneAnswerMore", context)
-        visit.exchange.messages_in = 1
+        incoming = self._tracker.begin(f"/{name}/TalkOneAnswerMore", context)
+        incoming.exchange.messages_in = 1
         call = self._onward.talk_one_answer_more[name](
-            request, metadata=propagation.onward(visit.received), timeout=visit.remaining
+            request, metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
         )
-        await self._desk.see_through(visit, relay.unary_stream(call, context, visit.exchange))
+        await self._tracker.conclude(incoming, relay.unary_stream(call, context, incoming.exchange))
 
     async def talk_more_answer_one(self, name: str, _: object, context: Context) -> bytes:
-        visit = self._desk.arrive(f"/{name}/TalkMoreAnswerOne", context)
+        incoming = self._tracker.begin(f"/{name}/TalkMoreAnswerOne", context)
         call = self._onward.talk_more_answer_one[name](
-            metadata=propagation.onward(visit.received), timeout=visit.remaining
+            metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
         )
-        return await self._desk.see_through(visit, relay.stream_unary(call, context, visit.exchange))
+        return await self._tracker.conclude(incoming, relay.stream_unary(call, context, incoming.exchange))
 
     async def talk_bidirectional(self, name: str, _: object, context: Context) -> None:
-        visit = self._desk.arrive(f"/{name}/TalkBidirectional", context)
+        incoming = self._tracker.begin(f"/{name}/TalkBidirectional", context)
         call = self._onward.talk_bidirectional[name](
-            metadata=propagation.onward(visit.received), timeout=visit.remaining
+            metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
         )
-        await self._desk.see_through(visit, relay.stream_stream(call, context, visit.exchange))
+        await self._tracker.conclude(incoming, relay.stream_stream(call, context, incoming.exchange))
 
 
 class Answerer:
     """The last hop: answers with greetings."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, tracker: CallTracker) -> None:
+        self._tracker = tracker
 
     async def talk(self, name: str, request: bytes, context: Context) -> bytes:
-        visit = self._desk.arrive(f"/{name}/Talk", context)
-        return await self._desk.see_through(visit, _answer_one(request, visit.exchange))
+        incoming = self._tracker.begin(f"/{name}/Talk", context)
+        return await self._tracker.conclude(incoming, _answer_one(request, incoming.exchange))
 
     async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
-        visit = self._desk.arrive(f"/{name}/TalkOneAnswerMore", context)
-        await self._desk.see_through(visit, _answer_more(request, context, visit.exchange))
+        incoming = self._tracker.begin(f"/{name}/TalkOneAnswerMore", context)
+        await self._tracker.conclude(incoming, _answer_more(request, context, incoming.exchange))
 
     async def talk_more_answer_one(self, name: str, _: object, context: Context) -> bytes:
-        visit = self._desk.arrive(f"/{name}/TalkMoreAnswerOne", context)
-        return await self._desk.see_through(visit, _answer_all(context, visit.exchange))
+        incoming = self._tracker.begin(f"/{name}/TalkMoreAnswerOne", context)
+        return await self._tracker.conclude(incoming, _answer_all(context, incoming.exchange))
 
     async def talk_bidirectional(self, name: str, _: object, context: Context) -> None:
-        visit = self._desk.arrive(f"/{name}/TalkBidirectional", context)
-        await self._desk.see_through(visit, _answer_each(context, visit.exchange))
+        incoming = self._tracker.begin(f"/{name}/TalkBidirectional", context)
+        await self._tracker.conclude(incoming, _answer_each(context, incoming.exchange))
 
 
 async def _answer_one(request: bytes, exchange: Exchange) -> bytes:
@@ -244,8 +250,8 @@ async def _answer_all(context: Context, exchange: Exchange) -> bytes:
     results: list[TalkResult] = []
     while (request := await relay.next_request(context)) is not None:
         exchange.messages_in += 1
-        if exchange.messages_in > answers.MOST_REQUESTS:
-            raise answers.invalid(f"more than {answers.MOST_REQUESTS} requests came")
+        if exchange.messages_in > MOST_REQUESTS:
+            raise answers.invalid(f"more than {MOST_REQUESTS} requests came")
         results.append(answers.result(answers.parse(request).data))
     exchange.messages_out = 1
     return answers.answer(results)

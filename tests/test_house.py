@@ -10,20 +10,33 @@ import pytest
 
 from tests.support.processes import ROOT
 
-OURS = {"protos", "talk", "svc1", "svc2", "svc3", "client", "mesh", "deploy", "traces"}
-
 MAY_IMPORT: dict[str, set[str]] = {
+    "grpc_tracing": set(),
+    "chain": set(),
     "protos": set(),
-    "talk": {"protos"},
+    "talk": {"grpc_tracing", "protos", "chain"},
     "svc1": {"talk"},
     "svc2": {"talk"},
     "svc3": {"talk"},
-    "client": {"protos", "traces"},
-    "mesh": set(),
-    "deploy": {"mesh"},
-    "traces": set(),
+    "client": {"grpc_tracing", "protos", "chain"},
+    "mesh": {"grpc_tracing", "chain"},
+    "deploy": {"grpc_tracing", "chain", "mesh"},
 }
-"""`client` takes the report's views from `traces`; `deploy` takes topology and Envoy configuration from `mesh`."""
+"""`mesh` and `deploy` start services and requester as processes; they read durations and the version by the library."""
+OURS = set(MAY_IMPORT)
+
+LAYERS: dict[str, set[str]] = {
+    "headers": set(),
+    "calling": {"headers"},
+    "spans": {"headers"},
+    "evidence": {"headers", "spans"},
+    "backends": {"headers", "spans"},
+    "store": {"headers", "calling", "spans", "evidence", "backends"},
+}
+"""Inside the library. Everything may read `values` and `version`; `cli` names its commands and imports none."""
+PURE = ("headers", "spans", "evidence")
+"""No I/O: neither sockets nor files nor clocks."""
+IMPURE = {"asyncio", "grpc", "httpx", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 
 
 def imported(package: str) -> Iterator[tuple[Path, str]]:
@@ -35,6 +48,31 @@ def imported(package: str) -> Iterator[tuple[Path, str]]:
                 yield file, node.module.partition(".")[0]
 
 
+def parts(package: str) -> Iterator[tuple[Path, str]]:
+    """The library's own parts that a part of it imports."""
+    for file in sorted((ROOT / "grpc_tracing" / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("grpc_tracing"):
+                names = [node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names]
+                yield from ((file, name) for name in names)
+
+
+@pytest.mark.parametrize("package", sorted(LAYERS))
+def test_a_part_of_the_library_imports_only_what_lies_below_it(package: str) -> None:
+    allowed = LAYERS[package] | {package, "values", "version"}
+    assert [(str(file.relative_to(ROOT)), name) for file, name in parts(package) if name not in allowed] == []
+
+
+def test_every_part_of_the_library_has_its_layer() -> None:
+    folders = {path.parent.name for path in (ROOT / "grpc_tracing").glob("*/__init__.py")}
+    assert folders == set(LAYERS)
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_a_pure_part_does_no_input_or_output(package: str) -> None:
+    assert [(str(file), name) for file, name in imported(f"grpc_tracing/{package}") if name in IMPURE] == []
+
+
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_a_package_imports_only_what_it_may(package: str) -> None:
     allowed = MAY_IMPORT[package] | {package}
@@ -43,7 +81,18 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
 
 
 def test_the_service_needs_nothing_of_the_other_installs() -> None:
-    light = {"grpc", "grpc_channelz", "grpc_health", "grpc_reflection", "google", "yaml", "protos", "talk"}
+    light = {
+        "grpc",
+        "grpc_channelz",
+        "grpc_health",
+        "grpc_reflection",
+        "google",
+        "yaml",
+        "protos",
+        "talk",
+        "chain",
+        "grpc_tracing",
+    }
     standard = set(sys.stdlib_module_names)
     names = {name for package in ("talk", "svc1", "svc2", "svc3") for _, name in imported(package)}
     assert names - standard <= light | {"__future__"}

@@ -10,10 +10,10 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import TypeAlias
 
-from client.channel import NothingAnswers
 from client.load.tally import Tally
 from client.load.worker import Phase, Report, work
 from client.options import LoadOptions
+from grpc_tracing.calling.channel import NothingAnswers
 
 # From the order to start until the start: a worker must have read it by then.
 _LEAD = 0.05

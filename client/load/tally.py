@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from protos import hop_pb2
+from grpc_tracing.evidence.records import HopRecord
 
 
 def _latencies() -> defaultdict[str, array[int]]:
@@ -46,7 +46,7 @@ class Tally:
     def failed(self, rpc: str, status: str) -> None:
         self.errors[rpc, status] += 1
 
-    def time(self, hops: Sequence[hop_pb2.Hop], took: int) -> None:
+    def time(self, hops: Sequence[HopRecord], took: int) -> None:
         """Adds where a call's `took` µs went, as far as the records of its hops tell."""
         if hops and not any(hop.shortened for hop in hops):
             self.timed += 1
@@ -63,7 +63,7 @@ class Tally:
         self.unstarted += other.unstarted
 
 
-def parts_of(hops: Sequence[hop_pb2.Hop], took: int) -> Iterator[tuple[str, int]]:
+def parts_of(hops: Sequence[HopRecord], took: int) -> Iterator[tuple[str, int]]:
     """A call's time in µs by where it was spent: on the way to each hop, and in it, in the order of the path."""
     first = hops[0]
     yield f"requester > {first.service}", max(0, took - first.here_us - first.later_us)

@@ -15,13 +15,13 @@ from multiprocessing.connection import Connection
 import grpc.aio
 import uvloop
 
-from client.channel import NothingAnswers, open_channel, reach
-from client.context import metadata
+from client.call.context import metadata
+from client.call.outcome import hop_records
+from client.call.rpc import Landing, parsed
 from client.load.pacer import Pacer
 from client.load.tally import Tally
 from client.options import LoadOptions
-from client.outcome import hop_records
-from client.rpc import Landing, parsed
+from grpc_tracing.calling.channel import NothingAnswers, open_channel, reach
 
 _REPORT = 0.5  # seconds
 _AFTER_FAILURE = 0.01  # seconds that a closed loop waits: a dead target must not make it spin

@@ -3,7 +3,7 @@
 Every address, path and identity is a parameter, so that the local mesh and containers use the same configuration.
 """
 
-from mesh import topology
+from chain import topology
 from mesh.envoy.parts import (
     Address,
     Fault,

@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesh import topology
+from chain import topology
 from mesh.identities import Files
 
 Json = dict[str, Any]

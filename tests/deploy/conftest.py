@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.composed import Project, project
+from tests.deploy.compose.composed import Project, project
 from tests.deploy.engine import Images, images, need_engine
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.deploy.rendering import ROOT
+from tests.deploy.kubernetes.rendering import ROOT
 from tests.support.missing import missing
 from tests.support.waiting import wait_for
 

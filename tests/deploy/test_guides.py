@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy import cluster
-from tests.deploy.references import problems
-from tests.deploy.rendering import K8S, ROOT, render
+from tests.deploy.kubernetes import cluster
+from tests.deploy.kubernetes.references import problems
+from tests.deploy.kubernetes.rendering import K8S, ROOT, render
 
 ASM = ROOT / "docs" / "asm.md"
 

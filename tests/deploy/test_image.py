@@ -14,7 +14,7 @@ import pytest
 
 from protos import landing_pb2
 from tests.deploy.engine import LOCKED, Container, Images, container, docker
-from tests.deploy.rendering import K8S, ROOT, render
+from tests.deploy.kubernetes.rendering import K8S, ROOT, render
 from tests.support.stub import connect
 from tests.support.waiting import wait_for
 

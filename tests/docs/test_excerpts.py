@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from docs.examples import propagation as example
-from talk.propagation import FAMILIES
+from grpc_tracing.headers.families import DEFAULT_KEYS
 from tests.docs.excerpts import excerpt, guides, refreshed
 from tests.docs.kinds import EXAMPLES
 from tests.support.processes import ROOT
 
 GUIDE = ROOT / "docs" / "propagation.md"
 CODE = ("python", "go", "js", "java")
-DEFAULT = {key for keys in FAMILIES.values() for key in keys}
+DEFAULT = set(DEFAULT_KEYS)
 
 PAGE = """
 <!-- excerpt: code.py greet Host.name -->

@@ -15,11 +15,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from docs.examples.mistakes import MISTAKES
 from docs.examples.propagation import onward
 from tests.docs.patterns import ANSWER, ASK, answering
+from tests.store.envoy import ingress_to_health_service
+from tests.store.support import Store, running_store
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata
 from tests.support.waiting import wait_for
-from tests.traces.envoy import ingress_to_health_service
-from tests.traces.support import Store, running_store
 
 B3: Metadata = [("x-b3-traceid", "1" * 32), ("x-b3-spanid", "2" * 16), ("x-b3-parentspanid", "3" * 16)]
 LANES: Metadata = [("baggage", "a=1"), ("baggage", "b=2"), ("x-lane", "canary")]

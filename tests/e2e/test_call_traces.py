@@ -10,8 +10,8 @@ import pytest
 
 from tests.client.run import Finished, client
 from tests.mesh.support import Mesh, mesh
+from tests.store.support import running_store
 from tests.support.processes import chain
-from tests.traces.support import running_store
 
 EDGES = [["requester", "ingress"], ["ingress", "svc1"], ["svc1", "svc2"], ["svc2", "svc3"]]
 

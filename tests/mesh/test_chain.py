@@ -11,7 +11,7 @@ import grpc
 import psutil
 import pytest
 
-from mesh import topology
+from chain import topology
 from mesh.identities import Authority, Files
 from tests.mesh.support import Json, Mesh, call, channel, run, talk
 

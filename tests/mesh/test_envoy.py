@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mesh import topology
+from chain import topology
 from mesh.envoy import binary, nodes
 from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
 from mesh.errors import MeshError

@@ -8,7 +8,8 @@ from typing import Any
 
 import grpc
 
-from talk.relay import COMMON_OPTIONS, SERVICES
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
+from talk.relay import SERVICES
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 """Gets the request's bytes or an iterator of them, and the context; gives the answer's bytes or an iterable of them."""
@@ -67,7 +68,7 @@ class Leaf:
 @contextmanager
 def serve(address: str, leaf: Leaf) -> Iterator[str]:
     """Serves the leaf at a Unix socket or TCP address until the block ends; gives the address bound."""
-    server = grpc.server(futures.ThreadPoolExecutor(64), handlers=leaf.handlers(), options=COMMON_OPTIONS)
+    server = grpc.server(futures.ThreadPoolExecutor(64), handlers=leaf.handlers(), options=LIMIT_OPTIONS)
     port = server.add_insecure_port(address)
     server.start()
     try:

@@ -6,8 +6,9 @@ from typing import Any
 
 import grpc
 
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from protos import hop_pb2, landing_pb2
-from talk.relay import COMMON_OPTIONS, SERVICES
+from talk.relay import SERVICES
 
 Metadata = list[tuple[str, str | bytes]]
 
@@ -24,7 +25,7 @@ class Stub:
 @contextmanager
 def connect(target: str, service: str = SERVICES[0], **options: int) -> Iterator[Stub]:
     """A stub on a connection of its own: grpcio else shares connections between channels to one target."""
-    arguments = [*COMMON_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    arguments = [*LIMIT_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     arguments += [(f"grpc.{name}", value) for name, value in options.items()]
     with grpc.insecure_channel(target, options=arguments) as channel:
         yield Stub(channel, service)

@@ -10,8 +10,8 @@ from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chain.greetings import GREETINGS
 from protos import landing_pb2
-from talk import answers
 from tests.support.processes import Chain, chain
 from tests.support.stub import Stub, ask, connect
 
@@ -136,4 +136,4 @@ def _expected(request: bytes) -> tuple[grpc.StatusCode, ...]:
         data = landing_pb2.TalkRequest.FromString(request).data
     except Exception:
         return (INTERNAL,)
-    return (grpc.StatusCode.OK,) if data in answers.GREETINGS else (INVALID,)
+    return (grpc.StatusCode.OK,) if data in GREETINGS else (INVALID,)

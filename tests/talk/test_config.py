@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from grpc_tracing.headers.families import FAMILIES
 from talk.config import SETTINGS, ConfigError, load
-from talk.propagation import FAMILIES
 from tests.client.certificates import issue
 from tests.support.processes import ROOT, environment
 
@@ -36,7 +36,7 @@ def test_another_file_may_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "listed", "enabled"),
     [
-        ("", FAMILIES["w3c"][0], True),
+        ("", FAMILIES["w3c"].keys[0], True),
         ("propagate: none\n", "traceparent", False),
         ("propagate: [b3]\n", "x-b3-traceid", True),
         ("propagate: w3c,x-tenant-*\n", "x-tenant-*", True),

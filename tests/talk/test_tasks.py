@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
+from grpc_tracing.headers.forwarding import Propagation
 from talk import relay
 from talk.config import Identity, NextHop
 from talk.logs import CallLog, open_log
-from talk.propagation import Propagation
-from talk.service import Answerer, Desk, Forwarder, Service, generic_handlers
+from talk.service import Answerer, CallTracker, Forwarder, Service, generic_handlers
 from tests.support.stub import ask
 from tests.support.waiting import wait_until
 
@@ -31,8 +31,8 @@ async def serving(address: str, service: Service) -> AsyncIterator[None]:
         await server.stop(None)
 
 
-def desk(name: str, next_name: str | None, log: CallLog) -> Desk:
-    return Desk(Identity(name, "v1", "here"), next_name, Propagation(), log, records=True)
+def desk(name: str, next_name: str | None, log: CallLog) -> CallTracker:
+    return CallTracker(Identity(name, "v1", "here"), next_name, Propagation(), log, with_records=True)
 
 
 async def _begin(pattern: str, channel: grpc.aio.Channel) -> Any:

@@ -1,0 +1,87 @@
+"""Making the calls of a run: with a root span of the requester's own where it can be exported, else without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import grpc
+
+from client.call import exporting
+from client.call.context import TraceContext, begins_a_trace, metadata, new_context
+from client.call.exporting import Roots
+from client.call.outcome import Outcome
+from client.call.rpc import Landing, perform
+from client.call.verdict import no_trace_came
+from client.options import CallOptions, Target
+
+
+@dataclass(frozen=True)
+class Made:
+    """A call that was made, and the trace context that the requester sent with it."""
+
+    outcome: Outcome
+    context: TraceContext | None = None
+
+
+@dataclass
+class Findings:
+    """What concerns the whole run and no single call: `problems` break it, `notes` do not."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+async def open_roots(options: CallOptions, findings: Findings) -> Roots | None:
+    """The requester's own root spans; None where they are not asked for, in the way, or nobody takes them."""
+    if options.otlp is None:
+        return None
+    if begins_a_trace(options.target.custom):
+        findings.notes.append("the -H headers begin the trace: no root span of the requester's own")
+        return None
+    roots = Roots(options.otlp, options.target.address)
+    if await roots.answers():
+        return roots
+    findings.notes.append(f"nothing takes spans at {options.otlp}: no root span of the requester's own")
+    return None
+
+
+async def export(roots: Roots | None, findings: Findings) -> bool:
+    """True where the root spans are exported."""
+    if roots is None or await roots.export():
+        return roots is not None
+    findings.notes.append("the requester's own root spans could not be exported within 2s")
+    return False
+
+
+class Driver:
+    """Makes calls, and begins the traces itself once it is seen that nobody else does."""
+
+    def __init__(self, landing: Landing, target: Target, roots: Roots | None, findings: Findings) -> None:
+        self._landing = landing
+        self._target = target
+        self._roots = roots
+        self._begins_traces = False
+        self._findings = findings
+
+    async def call(self, rpc: str, data: tuple[int, ...]) -> Made:
+        if self._roots:
+            return await self._with_root(self._roots, rpc, data)
+        made = await self._perform(rpc, data, new_context() if self._begins_traces else None)
+        if made.context or begins_a_trace(self._target.custom) or not no_trace_came(made.outcome):
+            return made
+        self._begins_traces = True
+        self._findings.notes.append(
+            f"{made.outcome.hops[0].service} received no trace header: nothing in front of it traces; "
+            "called again with a trace context of the requester's own"
+        )
+        return await self._perform(rpc, data, new_context())
+
+    async def _with_root(self, roots: Roots, rpc: str, data: tuple[int, ...]) -> Made:
+        span = roots.begin(rpc)
+        made = await self._perform(rpc, data, exporting.context_of(span))
+        exporting.end(span, made.outcome, grpc.StatusCode[made.outcome.status].value[0])
+        return made
+
+    async def _perform(self, rpc: str, data: tuple[int, ...], context: TraceContext | None) -> Made:
+        sent = metadata(self._target.custom, context)
+        return Made(await perform(self._landing, rpc, data, sent, self._target.timeout), context)

@@ -1,0 +1,138 @@
+"""From an overlay to the objects of each API server."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from chain import topology
+from deploy.kubernetes.kubectl import Kubectl, Object
+from deploy.steps import ROOT, DeployError
+
+OVERLAYS = ROOT / "k8s" / "overlays"
+
+OURS = "app.kubernetes.io/part-of=grpc-tracing"
+"""The label of everything that is ours."""
+
+SERVICE_IMAGE, MESH_IMAGE = "grpc-tracing", "grpc-tracing-mesh"
+
+DATA_RESOURCES = {
+    ("GRPCRoute", "gateway.networking.k8s.io"): "grpcroutes",
+    ("Gateway", "gateway.networking.k8s.io"): "gateways",
+    ("Deployment", "apps"): "deployments",
+    ("PodDisruptionBudget", "policy"): "poddisruptionbudgets",
+    ("Service", ""): "services",
+    ("NetworkPolicy", "networking.k8s.io"): "networkpolicies",
+    ("ServiceAccount", ""): "serviceaccounts",
+}
+"""What our overlays and components put into the cluster, by kind and group, in the order in which it goes away."""
+
+MESH_RESOURCES = {
+    ("VirtualService", "networking.istio.io"): "virtualservices",
+    ("Gateway", "networking.istio.io"): "gateways",
+    ("DestinationRule", "networking.istio.io"): "destinationrules",
+    ("Telemetry", "telemetry.istio.io"): "telemetries",
+    ("AuthorizationPolicy", "security.istio.io"): "authorizationpolicies",
+    ("PeerAuthentication", "security.istio.io"): "peerauthentications",
+}
+"""The same for the mesh."""
+
+
+@dataclass(frozen=True)
+class Images:
+    service: str
+    mesh: str
+
+    @staticmethod
+    def named(service: str, mesh: str | None) -> "Images":
+        """Without a name of its own, the second image is the first one's with -mesh at its tag."""
+        if not mesh and "@" in service:
+            raise DeployError(f"{service} names a digest: --mesh-image names the other image")
+        tagged = service if ":" in service.rpartition("/")[2] else f"{service}:latest"
+        return Images(service, mesh or f"{tagged}-mesh")
+
+
+def folder(overlay: str) -> Path:
+    """A name under k8s/overlays, or the user's own folder."""
+    chosen = OVERLAYS / overlay if (OVERLAYS / overlay).is_dir() else Path(overlay)
+    if not (chosen / "kustomization.yaml").is_file():
+        names = ", ".join(sorted(path.name for path in OVERLAYS.iterdir()))
+        raise DeployError(f"no overlay {overlay}: --overlay takes {names}, or a folder with a kustomization.yaml")
+    return chosen
+
+
+def render(kubectl: Kubectl, overlay: str) -> list[Object]:
+    return [found for found in yaml.safe_load_all(kubectl.must("kustomize", str(folder(overlay)))) if found]
+
+
+def set_images(objects: Iterable[Object], images: Images) -> None:
+    """Gives our two images the names that the cluster can pull. Names that an overlay has changed stay."""
+    names = {SERVICE_IMAGE: images.service, MESH_IMAGE: images.mesh}
+    for container in containers(objects):
+        container["image"] = names.get(container["image"].partition(":")[0], container["image"])
+
+
+def needs_images(objects: Iterable[Object]) -> bool:
+    """Whether a name is still the one under which nothing is published."""
+    names = {container["image"].partition(":")[0] for container in containers(objects)}
+    return bool(names & {SERVICE_IMAGE, MESH_IMAGE})
+
+
+def containers(objects: Iterable[Object]) -> Iterator[Object]:
+    """The containers of every Deployment, to be read or changed."""
+    for found in objects:
+        if found["kind"] == "Deployment":
+            yield from found["spec"]["template"]["spec"]["containers"]
+
+
+def group(found: Object) -> str:
+    """The API group; empty for the core's."""
+    version: str = found["apiVersion"]
+    return version.rpartition("/")[0]
+
+
+def is_the_mesh_s(found: Object) -> bool:
+    return group(found).endswith(".istio.io")
+
+
+def is_namespace(found: Object) -> bool:
+    return bool(found["kind"] == "Namespace")
+
+
+def resource(found: Object) -> tuple[str, str] | None:
+    """Plural and group, as the API's paths have them; None for a kind that no overlay of ours has."""
+    key = (found["kind"], group(found))
+    plural = (DATA_RESOURCES | MESH_RESOURCES).get(key)
+    return (plural, key[1]) if plural else None
+
+
+def full_names(resources: dict[tuple[str, str], str]) -> list[str]:
+    """As kubectl takes them: `deployments.apps`."""
+    return [f"{plural}.{api_group}".removesuffix(".") for (_, api_group), plural in resources.items()]
+
+
+def dump(objects: Iterable[Object]) -> str:
+    return yaml.safe_dump_all(objects, sort_keys=False)
+
+
+def has(objects: Iterable[Object], kind: str, api_group: str) -> bool:
+    return any(found["kind"] == kind and group(found) == api_group for found in objects)
+
+
+def has_named(objects: Iterable[Object], kind: str, name: str) -> bool:
+    return any((found["kind"], found["metadata"]["name"]) == (kind, name) for found in objects)
+
+
+EXTENSION_PROVIDER = {
+    "extensionProviders": [
+        {
+            "name": "grpc-tracing",
+            "opentelemetry": {
+                "service": f"traces.{topology.NAMESPACE}.svc.cluster.local",
+                "port": topology.OTLP_GRPC_PORT,
+            },
+        }
+    ]
+}
+"""What the mesh's administrator adds to the mesh's configuration for the overlay traces."""

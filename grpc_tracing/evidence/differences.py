@@ -1,0 +1,82 @@
+"""What lies between two hops, a proxy or a hop without a record, did to the headers on their way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from grpc_tracing.evidence.records import Header, HopRecord, contexts
+from grpc_tracing.headers.families import REQUEST_ID, Metadata, is_span_key
+from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.headers.reading import TraceContext, same_trace
+
+_UNCHECKED = frozenset({REQUEST_ID})  # the edge may rewrite a digit of it
+_KEY_ONLY = frozenset({Decision.UNLISTED, Decision.REFUSED})  # their values are not in the record
+
+
+def sent_headers(metadata: Metadata) -> tuple[Header, ...]:
+    """The requester's own headers in the form of a record, to compare with what the first hop received."""
+    return tuple(
+        Header(key=key, value=value if isinstance(value, bytes) else value.encode())
+        for key, value in metadata
+        if key not in _UNCHECKED
+    )
+
+
+def forwarded(hop: HopRecord) -> tuple[Header, ...]:
+    return tuple(header for header in hop.headers if header.decision == Decision.FORWARDED)
+
+
+def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[str]:
+    """What became of each header that left, where it is not what arrived: `baggage was lost`, …
+
+    A new span id in the same trace is no difference. Values need not be whole.
+    """
+    # gRPC's own user-agent is in every record but one that had to give up the bare keys.
+    complete = any(header.decision in _KEY_ONLY for header in arrived)
+    read_before, read_after = contexts(tuple(left)), contexts(tuple(arrived))
+    for key in dict.fromkeys(header.key for header in left):
+        before = [header for header in left if header.key == key]
+        after = [header for header in arrived if header.key == key]
+        if after and (what := _difference(key, before, after, (read_before.get(key), read_after.get(key)))):
+            yield what
+        elif not after:
+            yield f"{key} was lost" if complete else f"{key} is missing, perhaps only from a record too long for it"
+
+
+def _difference(
+    key: str, before: list[Header], after: list[Header], read: tuple[TraceContext | None, TraceContext | None]
+) -> str | None:
+    if any(header.decision in _KEY_ONLY for header in after) or _same_values(before, after):
+        return None
+    if is_span_key(key) or _one_trace(*read):
+        return None
+    if _folded(before, after):
+        return f"{len(before)} {key} headers were folded into one, comma-joined"
+    if Counter(map(_digest, before)) == Counter(map(_digest, after)):
+        return f"{key} headers changed their order"
+    return f"{key} was changed" if len(before) == len(after) else f"{key} came {len(after)} times, not {len(before)}"
+
+
+def _same_values(before: Sequence[Header], after: Sequence[Header]) -> bool:
+    return [_digest(header) for header in before] == [_digest(header) for header in after]
+
+
+def _digest(header: Header) -> tuple[int, bytes]:
+    """A value's length and the first 8 bytes of its SHA-256, which every form of it in a record can give."""
+    if header.length:
+        return header.length, header.sha256[:8]
+    return len(header.value), hashlib.sha256(header.value).digest()[:8]
+
+
+def _one_trace(before: TraceContext | None, after: TraceContext | None) -> bool:
+    """A new span id in the same trace is a tracer's duty."""
+    return bool(before and after and before.trace_id and same_trace(before.trace_id, after.trace_id))
+
+
+def _folded(before: Sequence[Header], after: Sequence[Header]) -> bool:
+    if len(before) < 2 or len(after) != 1 or any(header.length for header in (*before, *after)):
+        return False
+    items = [item.strip() for header in before for item in header.value.split(b",")]
+    return items == [item.strip() for item in after[0].value.split(b",")]

@@ -1,0 +1,1 @@
+"""The formats that spans come in."""

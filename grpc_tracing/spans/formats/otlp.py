@@ -1,0 +1,214 @@
+"""OTLP bodies: read, split by trace, written again as OTLP's JSON."""
+
+import base64
+import copy
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1 import trace_pb2
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
+
+from grpc_tracing.spans.model import Attributes, Event, Kind, Span
+
+# A trace is taken in and refused by the chunk, so that one too long for the store is cut and not lost.
+CHUNK_SPANS = 500
+
+# What JSON of the wrong shape raises depends on where it is wrong; SystemError is upb's for half a surrogate pair.
+WRONG_SHAPE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    SystemError,
+    json_format.Error,
+)
+
+
+class MalformedError(ValueError):
+    """A body that is not what its content type says; the text is for the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Spans of one trace, one resource and one scope: the serialized `ResourceSpans` that the store keeps."""
+
+    trace_id: str
+    spans: int
+    data: bytes
+
+
+def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
+    """Raises MalformedError."""
+    try:
+        return ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise MalformedError(f"the body is no ExportTraceServiceRequest: {error}") from error
+
+
+def parse_json(body: bytes) -> ExportTraceServiceRequest:
+    """OTLP's JSON, which is protobuf's but for the ids, in hex. Raises MalformedError."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"the body is no JSON: {error}") from error
+    return from_document(document)
+
+
+def from_document(document: Any) -> ExportTraceServiceRequest:
+    """The same, parsed already; it is left as it is. Raises MalformedError."""
+    try:
+        document = copy.deepcopy(document)
+        for span in _json_spans(document):
+            _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
+        return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except WRONG_SHAPE as error:
+        raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
+
+
+def _json_spans(document: Any) -> Iterator[dict[str, Any]]:
+    for resource in document.get("resourceSpans", ()):
+        for scope in resource.get("scopeSpans", ()):
+            for span in scope.get("spans", ()):
+                yield span
+                yield from span.get("links", ())
+
+
+def _replace_ids(span: dict[str, Any], replace: Any) -> None:
+    for key in ("traceId", "spanId", "parentSpanId"):
+        if key in span:
+            span[key] = replace(span[key])
+
+
+def split(request: ExportTraceServiceRequest) -> tuple[list[Chunk], int]:
+    """The request's spans by trace, and how many were rejected because their ids are not what OTLP asks for."""
+    chunks: list[Chunk] = []
+    rejected = 0
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            valid = [span for span in scope.spans if is_valid(span)]
+            rejected += len(scope.spans) - len(valid)
+            chunks.extend(_by_trace(resource, scope, valid))
+    return chunks, rejected
+
+
+def is_valid(span: trace_pb2.Span) -> bool:
+    """Whether its ids are what OTLP asks for."""
+    return (
+        len(span.trace_id) == 16
+        and any(span.trace_id)
+        and len(span.span_id) == 8
+        and any(span.span_id)
+        and len(span.parent_span_id) in {0, 8}
+    )
+
+
+def _by_trace(resource: ResourceSpans, scope: ScopeSpans, spans: list[trace_pb2.Span]) -> Iterator[Chunk]:
+    for trace_id, group in groupby(sorted(spans, key=_trace_id), key=_trace_id):
+        members = list(group)
+        for at in range(0, len(members), CHUNK_SPANS):
+            kept = ResourceSpans(resource=resource.resource, schema_url=resource.schema_url)
+            part = members[at : at + CHUNK_SPANS]
+            kept.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url, spans=part)
+            yield Chunk(trace_id.hex(), len(part), kept.SerializeToString())
+
+
+def _trace_id(span: trace_pb2.Span) -> bytes:
+    return span.trace_id
+
+
+def to_json(chunks: Iterable[bytes]) -> dict[str, Any]:
+    """`{"resourceSpans": […]}` as OTLP's JSON has it: ids in hex, enumerations as numbers."""
+    data = TracesData(resource_spans=[ResourceSpans.FromString(chunk) for chunk in chunks])
+    document: dict[str, Any] = json_format.MessageToDict(data, use_integers_for_enums=True)
+    for span in _json_spans(document):
+        _replace_ids(span, lambda value: base64.b64decode(value).hex())
+    return {"resourceSpans": document.get("resourceSpans", [])}
+
+
+_KINDS = tuple(Kind)
+
+
+def read_chunk(chunk: bytes) -> Iterator[Span]:
+    """The spans of one serialized `ResourceSpans`, as the store keeps them."""
+    yield from spans_of([trace_pb2.ResourceSpans.FromString(chunk)])
+
+
+def spans_of(groups: Iterable[ResourceSpans]) -> Iterator[Span]:
+    """The spans of these groups, in their order."""
+    for group in groups:
+        yield from _spans_of(group)
+
+
+def _spans_of(group: ResourceSpans) -> Iterator[Span]:
+    resource = read_attributes(group.resource.attributes)
+    facts = dict(resource)
+    service, version = facts.get("service.name", "unknown"), facts.get("service.version", "")
+    for scope in group.scope_spans:
+        for span in scope.spans:
+            yield _read_span(span, resource, sys.intern(service), sys.intern(version))
+
+
+def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version: str) -> Span:
+    attributes = read_attributes(span.attributes)
+    return Span(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex() if any(span.parent_span_id) else "",
+        name=span.name,
+        kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else Kind.UNSPECIFIED,
+        service=service,
+        # Envoy's Zipkin tracer has no resource: the mesh gives its spans the version as a tag.
+        version=version or dict(attributes).get("service.version", ""),
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
+        error=span.status.code == trace_pb2.Status.STATUS_CODE_ERROR or _failed(dict(attributes)),
+        message=span.status.message,
+        attributes=attributes,
+        resource=resource,
+        events=tuple(Event(e.name, e.time_unix_nano, read_attributes(e.attributes)) for e in span.events),
+    )
+
+
+def _failed(attributes: dict[str, str]) -> bool:
+    """Envoy leaves a failed gRPC call's OTLP status unset where HTTP's own status is 200."""
+    return (
+        attributes.get("grpc.status_code", "0") != "0"
+        or attributes.get("http.status_code", "").startswith("5")
+        or attributes.get("error", "false") not in {"false", ""}
+    )
+
+
+def read_attributes(pairs: Iterable[KeyValue]) -> Attributes:
+    """Attributes in their order, values as text."""
+    return tuple((sys.intern(pair.key), text_of(pair.value)) for pair in pairs)
+
+
+def text_of(value: AnyValue) -> str:
+    """Strings as they are, everything else as JSON writes it, bytes as hex."""
+    if value.HasField("string_value"):
+        return value.string_value
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: AnyValue) -> object:
+    match value.WhichOneof("value"):
+        case None:
+            return None
+        case "array_value":
+            return [_plain(item) for item in value.array_value.values]
+        case "kvlist_value":
+            return {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
+        case "bytes_value":
+            return value.bytes_value.hex()
+        case field:
+            return getattr(value, field)

@@ -1,0 +1,70 @@
+"""Zipkin v2 JSON, read as OTLP: what Envoy's Zipkin tracer sends, and any other B3 tracer.
+
+The mapping is OpenTelemetry's own for Zipkin (its specification, trace/sdk_exporters/zipkin), read backwards.
+"""
+
+import json
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from grpc_tracing.spans.formats.otlp import WRONG_SHAPE, MalformedError, is_valid
+
+_KINDS = {
+    "CLIENT": Span.SPAN_KIND_CLIENT,
+    "SERVER": Span.SPAN_KIND_SERVER,
+    "PRODUCER": Span.SPAN_KIND_PRODUCER,
+    "CONSUMER": Span.SPAN_KIND_CONSUMER,
+}
+
+
+def parse(body: bytes) -> ExportTraceServiceRequest:
+    """A list of Zipkin v2 spans as an OTLP request, a resource per span. Raises MalformedError."""
+    request = ExportTraceServiceRequest()
+    try:
+        for span in _list(json.loads(body)):
+            _add(request, span)
+    except WRONG_SHAPE as error:
+        raise MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}") from error
+    return request
+
+
+def _list(document: Any) -> list[dict[str, Any]]:
+    if not isinstance(document, list):
+        raise TypeError(f"the top is a {type(document).__name__}, not a list")
+    return document
+
+
+def _add(request: ExportTraceServiceRequest, zipkin: dict[str, Any]) -> None:
+    resource = request.resource_spans.add()
+    service = (zipkin.get("localEndpoint") or {}).get("serviceName") or "unknown"
+    resource.resource.attributes.append(_text("service.name", service))
+    resource.scope_spans.add().spans.append(_span(zipkin))
+
+
+def _span(zipkin: dict[str, Any]) -> Span:
+    start = int(zipkin.get("timestamp") or 0) * 1000
+    tags: dict[str, str] = zipkin.get("tags") or {}
+    span = Span(
+        trace_id=bytes.fromhex(zipkin["traceId"].zfill(32)),
+        span_id=bytes.fromhex(zipkin["id"].zfill(16)),
+        parent_span_id=bytes.fromhex(zipkin["parentId"].zfill(16)) if zipkin.get("parentId") else b"",
+        name=zipkin.get("name") or "",
+        kind=_KINDS.get(zipkin.get("kind", ""), Span.SPAN_KIND_INTERNAL),
+        start_time_unix_nano=start,
+        end_time_unix_nano=start + int(zipkin.get("duration") or 0) * 1000,
+        attributes=[_text(key, value) for key, value in tags.items()],
+    )
+    if not is_valid(span):
+        raise ValueError("an id is neither 16 nor 32 digits long, or all zeros")
+    if "error" in tags:
+        span.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message=tags["error"]))
+    for annotation in zipkin.get("annotations") or ():
+        span.events.add(time_unix_nano=int(annotation["timestamp"]) * 1000, name=annotation["value"])
+    return span
+
+
+def _text(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))

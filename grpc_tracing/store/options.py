@@ -1,0 +1,104 @@
+"""The command line, read once and checked."""
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+from grpc_tracing import values
+from grpc_tracing.calling import targets
+from grpc_tracing.store.store import Limits
+
+_LEAST_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, and the option that says so. Port 0 takes any free one."""
+
+    option: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too."""
+
+    http: Address
+    otlp_grpc: Address
+    otlp_http: Address
+    zipkin: Address | None
+    limits: Limits
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"grpc-tracing store: {message}; see grpc-tracing store --help\n")
+        raise SystemExit(2)
+
+
+def parse(arguments: list[str]) -> Options:
+    """Exits with code 2 and one line where an option is wrong."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    return Options(
+        http=_address(parser, "--http", given.http),
+        otlp_grpc=_address(parser, "--otlp-grpc", given.otlp_grpc),
+        otlp_http=_address(parser, "--otlp-http", given.otlp_http),
+        zipkin=_address(parser, "--zipkin", given.zipkin) if given.zipkin else None,
+        limits=Limits(
+            traces=_count(parser, "--max-traces", given.max_traces),
+            size=_size(parser, given.max_bytes),
+            spans_per_trace=_count(parser, "--max-spans-per-trace", given.max_spans_per_trace),
+        ),
+    )
+
+
+def _parser() -> _Parser:
+    limits = Limits()
+    parser = _Parser(prog="grpc-tracing store", description="The trace store: spans in, query API and pages out.")
+    add = parser.add_argument
+    add("--http", metavar="HOST:PORT", default="127.0.0.1:16686", help="pages and Jaeger's v3 query API [%(default)s]")
+    add("--otlp-grpc", metavar="HOST:PORT", default="127.0.0.1:4317", help="OTLP over gRPC [%(default)s]")
+    add(
+        "--otlp-http",
+        metavar="HOST:PORT",
+        default="127.0.0.1:4318",
+        help="OTLP over HTTP, and Zipkin's POST /api/v2/spans [%(default)s]",
+    )
+    add("--zipkin", metavar="HOST:PORT", help="a port of its own for Zipkin, usually 127.0.0.1:9411 [none]")
+    add("--max-traces", metavar="N", default=str(limits.traces), help="traces kept; the oldest go first [%(default)s]")
+    size = f"{limits.size // 1024**2}MiB"
+    add("--max-bytes", metavar="SIZE", default=size, help="memory for spans, such as 64MiB or 1GiB [%(default)s]")
+    longest = str(limits.spans_per_trace)
+    add("--max-spans-per-trace", metavar="N", default=longest, help="a longer trace is cut [%(default)s]")
+    return parser
+
+
+def _address(parser: _Parser, option: str, text: str) -> Address:
+    try:
+        host, port = targets.split_host_port(targets.listening(text), lowest=0)
+    except ValueError as error:
+        parser.error(f"{option}: {error}, such as 127.0.0.1:4317 or [::1]:4317")
+    return Address(option, host.strip("[]"), port)
+
+
+def _count(parser: _Parser, option: str, text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        parser.error(f"{option}: {text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _size(parser: _Parser, text: str) -> int:
+    try:
+        size = values.size(text)
+    except ValueError as error:
+        parser.error(f"--max-bytes: {error}")
+    if size < _LEAST_BYTES:
+        parser.error(f"--max-bytes: {text!r} is too little; the least is 16MiB")
+    return size

@@ -1,0 +1,183 @@
+"""The pages: topology, traces, one trace, end-to-end aggregation."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from grpc_tracing.store import views
+from grpc_tracing.store.calls import Call, CallLog
+from grpc_tracing.store.query import parse_duration
+from grpc_tracing.store.standing import Standing, standings
+from grpc_tracing.store.store import TraceStore, settled
+from grpc_tracing.store.summary import Summary
+
+_RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
+
+
+class PageLinks:
+    """Links between the pages of this server."""
+
+    def trace(self, trace_id: str) -> str:
+        return f"/trace/{trace_id}"
+
+    def traces(self, **filters: str) -> str:
+        return f"/traces?{urlencode(filters)}"
+
+    def json(self, trace_id: str) -> str:
+        return f"/api/v3/traces/{trace_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The time range asked for; one that is not known is an hour."""
+
+    name: str
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        return [(name, label) for name, (label, _) in _RANGES.items()]
+
+    def since(self, now_ns: int) -> int:
+        """Its begin, in Unix nanoseconds."""
+        seconds = _RANGES[self.name][1]
+        return now_ns - seconds * 10**9 if seconds else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was in the store at a moment; the summaries newest first, as the calls are."""
+
+    now_ns: int
+    summaries: tuple[Summary, ...]
+    calls: tuple[Call, ...]
+
+    def within(self, at: Range) -> list[Summary]:
+        since = at.since(self.now_ns)
+        return [one for one in self.summaries if one.start_ns >= since]
+
+    def standings(self) -> dict[str, Standing]:
+        """Of all traces: a piece may lie before the time range that is shown."""
+        return standings(self.summaries, self.calls, self.now_ns)
+
+
+class Pages:
+    """The pages over one store.
+
+    Views are pure functions of what was seen: they and the templates work in a thread, so that thousands of traces on a
+    page keep no exporter waiting. Envoy's waits half a second.
+    """
+
+    def __init__(
+        self, store: TraceStore, calls: CallLog, environment: Environment, state: Callable[[], dict[str, object]]
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._environment = environment
+        self._state = state
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/", self.topology),
+            Route("/traces", self.traces),
+            Route("/trace/{trace_id}", self.trace),
+            Route("/paths", self.paths),
+        ]
+
+    async def topology(self, request: Request) -> Response:
+        at, seen = _range(request), await self._see()
+
+        def view() -> views.TopologyView:
+            return views.topology_view(seen.within(at), seen.standings(), seen.now_ns)
+
+        return await self._page("topology.html", view, page="Topology", at=at)
+
+    async def traces(self, request: Request) -> Response:
+        at, seen, form = _range(request), await self._see(), Form(request)
+
+        def view() -> views.ListView:
+            return views.list_view(seen.within(at), seen.standings(), form.filter, form.page)
+
+        return await self._page("traces.html", view, page="Traces", at=at, filters=form)
+
+    async def trace(self, request: Request) -> Response:
+        trace_id, seen = request.path_params["trace_id"].lower(), await self._see()
+        trace = self._store.trace(trace_id)
+        if trace is None:
+            return await self.problem(404, "This trace is not here", _gone(trace_id))
+
+        def view() -> views.TraceView:
+            return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.standings()[trace_id])
+
+        return await self._page("trace.html", view, page="Traces")
+
+    async def paths(self, request: Request) -> Response:
+        at, seen, call = _range(request), await self._see(), request.query_params.get("call", "")
+
+        def view() -> views.PathsView:
+            return views.paths_view(seen.within(at), seen.standings(), call)
+
+        return await self._page("paths.html", view, page="End to end", at=at, call=call)
+
+    async def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
+        """A page that says what is wrong and what to do next."""
+        return await self._page("problem.html", lambda: None, status, page="", title=title, lines=tuple(lines))
+
+    async def _see(self) -> Seen:
+        await settled(self._store)
+        return Seen(time.time_ns(), tuple(self._store.summaries()), tuple(self._calls))
+
+    async def _page(self, template: str, view: Callable[[], object], status: int = 200, **values: Any) -> Response:
+        state = self._state()
+
+        def write() -> str:
+            made = self._environment.get_template(template)
+            return made.render(links=PageLinks(), state=state, view=view(), **values)
+
+        return HTMLResponse(await asyncio.to_thread(write), status)
+
+
+def _gone(trace_id: str) -> tuple[str, ...]:
+    return (
+        f"No span of {trace_id[:64]} is in the store.",
+        "It may have made room for newer ones: the oldest go first, and the foot of each page counts them.",
+        "If its call has just been made, wait: this page shows it as soon as its first span comes in.",
+    )
+
+
+def _range(request: Request) -> Range:
+    name = request.query_params.get("range", "")
+    return Range(name if name in _RANGES else "1h")
+
+
+class Form:
+    """The filter as it was typed, what it means, and what is wrong with it."""
+
+    def __init__(self, request: Request) -> None:
+        given = request.query_params
+        self.service, self.id = given.get("service", ""), given.get("id", "").strip()
+        self.state = given.get("state", "") if given.get("state") in {"whole", "broken", "error"} else ""
+        self.min = given.get("min", "").strip()
+        self.errors = {"min": ""}
+        self.page = _page_number(given.get("page", "1"))
+        fields = {"service": self.service, "state": self.state, "min": self.min, "id": self.id}
+        self.params = {name: value for name, value in fields.items() if value}
+        self.filter = views.Filter(self.service, self.state, self._min_ns(), self.id.lower())
+
+    def _min_ns(self) -> int:
+        try:
+            return parse_duration(self.min.replace(" ", "")) if self.min else 0
+        except ValueError as error:
+            self.errors["min"] = f"{error}; this part of the filter is left out"
+            return 0
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text) else 1

@@ -1,0 +1,83 @@
+"""The views as one self-contained HTML file: no script, no network, to attach to a ticket."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from grpc_tracing.spans.formats import otlp
+from grpc_tracing.spans.formats.otlp import read_chunk
+from grpc_tracing.spans.tree import Trace, assemble
+from grpc_tracing.store import views
+from grpc_tracing.store.calls import Call, parse_call
+from grpc_tracing.store.render import environment
+from grpc_tracing.store.standing import Standing, standings
+from grpc_tracing.store.summary import Summary, summarize
+
+
+class ReportLinks:
+    """Places in this file."""
+
+    def trace(self, trace_id: str) -> str:
+        return f"#trace-{trace_id}"
+
+    def traces(self, **_: str) -> str:
+        return "#traces"
+
+    def json(self, trace_id: str) -> str:
+        return f"#trace-{trace_id}"
+
+
+def render(
+    documents: Iterable[Mapping[str, Any]], calls: Iterable[Mapping[str, Any]] = (), title: str = "Traces"
+) -> str:
+    """The whole file as text.
+
+    `documents` are OTLP's JSON as the query API gives it (`{"resourceSpans": […]}`), a trace's spans in any number of
+    them; `calls` what `POST /api/calls` takes. Raises ValueError for what is neither.
+    """
+    traces = _assemble(documents)
+    summaries = sorted((summarize(trace) for trace in traces.values()), key=lambda one: one.start_ns, reverse=True)
+    noted = [parse_call(call) for call in calls]
+    return _write(title, traces, summaries, noted, standings(summaries, noted, now_ns=2**63))
+
+
+def _assemble(documents: Iterable[Mapping[str, Any]]) -> dict[str, Trace]:
+    chunks: dict[str, list[bytes]] = {}
+    for document in documents:
+        for chunk in otlp.split(otlp.from_document(document))[0]:
+            chunks.setdefault(chunk.trace_id, []).append(chunk.data)
+    return {
+        trace_id: assemble(span for chunk in kept for span in read_chunk(chunk)) for trace_id, kept in chunks.items()
+    }
+
+
+def _write(
+    title: str,
+    traces: Mapping[str, Trace],
+    summaries: list[Summary],
+    calls: list[Call],
+    standing: Mapping[str, Standing],
+) -> str:
+    by_id = {one.trace_id: one for one in summaries}
+    end = max((one.start_ns + one.duration_ns for one in summaries), default=0)
+    style = files("traces").joinpath("static/style.css").read_text()
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            links=ReportLinks(),
+            # The style sheet is ours, and its hash is what the policy allows.
+            style=Markup(style),  # noqa: S704
+            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            topology=views.topology_view(summaries, standing, end),
+            listing=views.list_view(summaries, standing, views.Filter(), page=1, per_page=max(1, len(summaries))),
+            paths=views.paths_view(summaries, standing, ""),
+            traces=[views.trace_view(traces[trace_id], by_id, standing[trace_id]) for trace_id in by_id],
+            unseen=[call for call in calls if not any(trace_id in by_id for trace_id in call.trace_ids)],
+        )
+    )

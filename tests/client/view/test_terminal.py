@@ -1,0 +1,81 @@
+"""What a person sees: the verdict in a sentence, nothing that steers the terminal, every problem once."""
+
+import pytest
+
+from client.call.outcome import Outcome
+from client.call.run import Judged, Run
+from client.call.verdict import judge
+from client.view.terminal import Screen, printable, sentence
+from grpc_tracing.headers.forwarding import Decision
+from tests.client.evidence import hop, last, outcome, traceparent
+
+SWITCHED_OFF = Decision.SWITCHED_OFF
+
+EXPECTED = ("svc1", "svc2", "svc3")
+GOOD = outcome(hop("svc1", traceparent()), hop("svc2", traceparent()), last("svc3", traceparent()))
+CANARY = outcome(hop("svc1", traceparent()), hop("svc2", traceparent()), last("svc3", traceparent(), version="canary"))
+BROKEN = outcome(hop("svc1", traceparent()), hop("svc2", traceparent(decision=SWITCHED_OFF)), last("svc3", trace_id=""))
+DOWN = outcome(hop("svc1", traceparent()), status="UNAVAILABLE", message="svc1 -> svc2: \x1b[2Jrefused\nreally")
+
+STEERING = outcome(hop("svc1", version="\x1b[2J", trace_id="\x1b[31m"), last("svc2", trace_id="\x1b[31m"))
+
+
+def run(*calls: Outcome, problems: tuple[str, ...] = ()) -> Run:
+    return Run("127.0.0.1:1", tuple(Judged(call, judge(call, EXPECTED)) for call in calls), problems)
+
+
+SENTENCES = [
+    (run(GOOD), "connected", "the call passed svc1, svc2, svc3 in one trace"),
+    (run(GOOD, GOOD), "connected", "all 2 calls passed svc1, svc2, svc3 in one trace each"),
+    (
+        run(GOOD, CANARY, GOOD),
+        "connected",
+        "all 3 calls passed svc1, svc2, svc3 (2 times) or svc1, svc2, svc3 (canary) (1 times) in one trace each",
+    ),
+    (run(GOOD, BROKEN), "broken", "1 of 2 calls left a trace that is not whole"),
+    (run(GOOD, BROKEN, DOWN), "failed", "1 of 3 calls did not succeed"),
+    (run(GOOD, problems=("the trace could not be read",)), "broken", "the calls are whole, but"),
+]
+
+
+@pytest.mark.parametrize(("ended", "verdict", "words"), SENTENCES)
+def test_the_verdict_in_words_is(ended: Run, verdict: str, words: str) -> None:
+    assert (ended.verdict, sentence(ended)) == (verdict, words)
+
+
+def test_what_a_server_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show(run(STEERING))
+    Screen().show(run(DOWN))
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"UNAVAILABLE: svc1 -> svc2: \x1b[2Jrefused really" in shown.splitlines()[-1]
+
+
+def test_printable_keeps_other_scripts_and_spells_out_controls() -> None:
+    assert printable("こんにちは\r\t\u202e [bold]") == r"こんにちは\r\t\u202e [bold]"
+
+
+def test_a_problem_of_all_calls_is_said_once_and_of_some_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    other = Outcome(**{**vars(BROKEN), "rpc": "TalkBidirectional"})
+    Screen().show(run(BROKEN, BROKEN, other))
+    assert capsys.readouterr().out.count("svc2 received traceparent") == 1
+    Screen().show(run(GOOD, BROKEN))
+    assert "Talk: svc2 received traceparent" in capsys.readouterr().out
+
+
+def test_calls_of_one_kind_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show(run(GOOD, GOOD, GOOD, CANARY))
+    shown = capsys.readouterr().out
+    assert "and 2 more like it" in shown
+    assert shown.count("Talk: OK") == 2
+
+
+def test_without_a_terminal_there_is_no_colour_and_no_frame(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().show(run(GOOD))
+    assert capsys.readouterr().out.splitlines() == [
+        "Talk: OK in 0.0 ms, 1 answer, trace 4bf92f3577b34da6a3ce929d0e0e4736",
+        "  svc1; received traceparent; forwarded all; OK in 0.0 ms",
+        "  svc2; received traceparent; forwarded all; OK in 0.0 ms",
+        "  svc3; received traceparent; forwarded (the last); OK in 0.0 ms",
+        "connected: the call passed svc1, svc2, svc3 in one trace",
+    ]

@@ -1,0 +1,159 @@
+"""Clusters that a stand-in kubectl answers for, and our scripts against them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.kubernetes.rendering import ROOT, Object
+from tests.support.missing import missing
+
+KUBERNETES = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "admissionregistration.k8s.io/v1"]
+ISTIO = ["networking.istio.io/v1", "security.istio.io/v1", "telemetry.istio.io/v1"]
+OLDER = ["networking.istio.io/v1beta1", "security.istio.io/v1beta1", "telemetry.istio.io/v1alpha1"]
+GATEWAY_API = ["gateway.networking.k8s.io/v1"]
+
+IMAGE = ("--image", "registry.example/team/grpc-tracing:1.2")
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The servers by name; a test changes their state before or between runs."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def state(self, name: str = "cluster") -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text())
+        return found
+
+    def change(self, name: str = "cluster", **what: Any) -> None:
+        (self.folder / f"{name}.json").write_text(json.dumps(self.state(name) | what))
+
+    def add(self, name: str, *objects: Object) -> None:
+        self.change(name, objects=self.state(name)["objects"] | {_key(found): found for found in objects})
+
+    def objects(self, name: str = "cluster") -> dict[str, Object]:
+        found: dict[str, Object] = self.state(name)["objects"]
+        return found
+
+    def calls(self) -> list[list[str]]:
+        """The server's name and kubectl's arguments, in order."""
+        file = self.folder / "calls"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def forget_calls(self) -> None:
+        (self.folder / "calls").unlink(missing_ok=True)
+
+    def changes(self) -> list[list[str]]:
+        """The calls that can change something."""
+        changing = [call for call in self.calls() if call[1] in ("apply", "create", "delete", "label", "patch")]
+        return [call for call in changing if call[2] != "--output"]  # to ask what one may do changes nothing
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "deploy", *arguments],
+            cwd=ROOT,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def make(folder: Path) -> Clusters:
+    """A cluster with plain Istio, and a `kubectl` on PATH that reaches it alone."""
+    real = shutil.which("kubectl")
+    if not real:
+        missing("kubectl is not installed")
+    programs = folder / "bin"
+    programs.mkdir()
+    kubectl = programs / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("kubectl_stand_in.py")}" "$@"\n')
+    kubectl.chmod(0o755)
+    kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MESH_KUBECONFIG")}
+    environment = kept | {"PATH": f"{programs}:{os.environ['PATH']}", "STAND_IN": str(folder), "REAL_KUBECTL": real}
+    clusters = Clusters(folder, environment)
+    server(clusters, "cluster", KUBERNETES + ISTIO)
+    clusters.add("cluster", *PLAIN_ISTIO)
+    return clusters
+
+
+def server(clusters: Clusters, name: str, api_versions: list[str]) -> None:
+    state = {
+        "name": name,
+        "answers": True,
+        "version": "v1.32.1",
+        "api_versions": api_versions,
+        "objects": {},
+        "revision": 100,
+        "denied": [],
+        "forbidden": [],
+        "conflicts": [],
+        "refused": [],
+        "not_ready": [],
+        "stuck": [],
+        "controls": True,
+        "lacks": [],
+        "broken_api": False,
+        "rollout_takes": 0,
+        "injects": True,
+        "logs": {},
+        "forwards": {},
+    }
+    (clusters.folder / f"{name}.json").write_text(json.dumps(state))
+    clusters.add(name, *(namespace(one) for one in ("default", "istio-system")))
+
+
+def make_asm(clusters: Clusters) -> dict[str, str]:
+    """Two servers, as ASM has them; the variables that name them."""
+    server(clusters, "ack", KUBERNETES)
+    clusters.add("ack", *PLAIN_ISTIO[:3])
+    server(clusters, "instance", ["v1", *ISTIO])
+    clusters.add("instance", telemetry(100))
+    return {"KUBECONFIG": "ack", "MESH_KUBECONFIG": "instance"}
+
+
+def _key(found: Object) -> str:
+    group = found["apiVersion"].rpartition("/")[0]
+    kind = f"{found['kind'].lower()}.{group}".removesuffix(".")
+    return f"{kind}/{found['metadata']['name']} {found['metadata'].get('namespace', '')}"
+
+
+def an_object(api_version: str, kind: str, name: str, where: str = "", **more: Any) -> Object:
+    metadata = {"name": name, **({"namespace": where} if where else {}), **more.pop("metadata", {})}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
+
+
+def namespace(name: str, **metadata: Any) -> Object:
+    return an_object("v1", "Namespace", name, metadata=metadata)
+
+
+def ingress_service(ports: list[int], **balancer: str) -> Object:
+    spec = {"selector": {"istio": "ingressgateway"}, "ports": [{"port": port} for port in ports]}
+    status = {"loadBalancer": {"ingress": [balancer] if balancer else []}}
+    return an_object("v1", "Service", "istio-ingressgateway", "istio-system", spec=spec, status=status)
+
+
+def telemetry(percentage: float, **spec: Any) -> Object:
+    tracing = {"tracing": [{"randomSamplingPercentage": percentage}]}
+    return an_object("telemetry.istio.io/v1", "Telemetry", "mesh-default", "istio-system", spec=tracing | spec)
+
+
+_GATEWAY_PODS = {"template": {"metadata": {"labels": {"istio": "ingressgateway"}}}}
+
+PLAIN_ISTIO = (
+    an_object(
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+        "istio-sidecar-injector",
+        webhooks=[{"name": "namespace.sidecar-injector.istio.io"}],
+    ),
+    ingress_service([15021, 80, 443, 9999], ip="203.0.113.7"),
+    an_object("apps/v1", "Deployment", "istio-ingressgateway", "istio-system", spec=_GATEWAY_PODS),
+    telemetry(100),
+)
