@@ -24,7 +24,7 @@ class Links(Protocol):
 def environment() -> Environment:
     """Every value is escaped, a missing one is an error."""
     made = Environment(
-        loader=PackageLoader("traces"),
+        loader=PackageLoader("grpc_tracing.store"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

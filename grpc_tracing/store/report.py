@@ -64,7 +64,7 @@ def _write(
 ) -> str:
     by_id = {one.trace_id: one for one in summaries}
     end = max((one.start_ns + one.duration_ns for one in summaries), default=0)
-    style = files("traces").joinpath("static/style.css").read_text()
+    style = files("grpc_tracing.store").joinpath("static/style.css").read_text()
     return (
         environment()
         .get_template("report.html")
