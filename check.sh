@@ -21,4 +21,4 @@ esac
 }
 ! [ -x .venv/bin/shellcheck ] || .venv/bin/shellcheck -x ./*.sh scripts/gen scripts/lock scripts/venv.sh .ci/run .ci/docker
 .venv/bin/mypy
-exec .venv/bin/python -m pytest -m "not soak and not chaos" "$@"
+exec .venv/bin/python -m pytest -m "not soak and not chaos and not long" "$@"
