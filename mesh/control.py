@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
-from mesh import process
+from mesh import process, room
 from mesh.envoy import admin, binary
 from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
@@ -109,6 +109,7 @@ def up(options: Options, state: State, say: Say) -> Json | None:
     lock = _lock_unless_up(state)
     if lock is None:
         return None
+    room.check(state.directory, mesh=options.mesh)
     with _started(options, state, lock) as line:
         found = _until_ready(line, say)
         line.release()
@@ -123,6 +124,7 @@ def private(options: Options, state: State, say: Say) -> Iterator[Json]:
     if lock is None:
         raise MeshError(f"a mesh is up in {state.directory}: --state DIR chooses another")
     try:
+        room.check(state.directory, mesh=options.mesh)
         with _started(options, state, lock, ephemeral=True) as line:
             yield _until_ready(line, say)
     finally:
@@ -233,6 +235,7 @@ def _spawn(connection: int, lock: int, arguments: Json) -> None:
 def _until_ready(line: Line, say: Say) -> Json:
     give_up = time.monotonic() + READY
     speak = time.monotonic() + 2
+    said: list[str] = []
     while True:
         found = _with_answers(line.ask("status"))
         _check_alive(found)
@@ -241,9 +244,8 @@ def _until_ready(line: Line, say: Say) -> Json:
         if time.monotonic() > give_up:
             words = [f"{part['name']}: {_last_words(part)}" for part in silent]
             raise MeshError(f"no answer within {READY:g} s from {'; '.join(words)}")
-        if time.monotonic() > speak:
-            say(f"waiting for {', '.join(part['name'] for part in silent)}")
-            speak += 2
+        if time.monotonic() > speak and said != (said := [part["name"] for part in silent]):
+            say(f"waiting for {', '.join(said)}")
         time.sleep(0.02)
 
 

@@ -19,11 +19,14 @@ from mesh.errors import MeshError
 _LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 # Names of sockets stand in gRPC's addresses, which are URIs and, where there may be several, separated by commas.
 _NOT_IN_AN_ADDRESS = re.compile(r"[^!-~]|[\"#%,<>?\\^`{|}]")
+_ANOTHER = "--state DIR or GRPC_TRACING_HOME chooses another"
 _LONGEST_NAME = "sock/svc3-canary-sidecar.adm"
 
 
 def default_directory() -> Path:
-    """One per user, and the same from every folder and shell."""
+    """One per user, and the same from every folder and shell: mesh in GRPC_TRACING_HOME, else in /tmp."""
+    if home := os.environ.get("GRPC_TRACING_HOME"):
+        return Path(home).absolute() / "mesh"
     return Path(f"/tmp/grpc-tracing-{os.getuid()}")  # noqa: S108 made 0700, and refused when it is somebody else's
 
 
@@ -64,35 +67,29 @@ class State:
         return True
 
     def _unusable(self, error: OSError) -> MeshError:
-        return MeshError(f"cannot use {self.directory}: {error.strerror}; --state DIR chooses another")
+        return MeshError(f"cannot use {self.directory}: {error.strerror}; {_ANOTHER}")
 
     def _check_name(self) -> None:
         if found := _NOT_IN_AN_ADDRESS.search(str(self.directory)):
-            raise MeshError(
-                f"{self.directory} has a {found[0]!r}, which no address may have: --state DIR chooses another"
-            )
+            raise MeshError(f"{self.directory} has a {found[0]!r}, which no address may have: {_ANOTHER}")
         excess = len(os.fsencode(self.directory / _LONGEST_NAME)) - _LONGEST_SOCKET_PATH
         if excess > 0:
-            raise MeshError(
-                f"{self.directory} is {excess} bytes too long for the Unix sockets in it: --state DIR chooses another"
-            )
+            raise MeshError(f"{self.directory} is {excess} bytes too long for the Unix sockets in it: {_ANOTHER}")
 
     def _check_private(self) -> None:
         found = self.directory.lstat()
         if not stat.S_ISDIR(found.st_mode):
-            raise MeshError(f"{self.directory} is no directory: --state DIR chooses another")
+            raise MeshError(f"{self.directory} is no directory: {_ANOTHER}")
         if found.st_uid != os.geteuid():
-            raise MeshError(f"{self.directory} belongs to somebody else: --state DIR chooses another")
+            raise MeshError(f"{self.directory} belongs to somebody else: {_ANOTHER}")
         if found.st_mode & 0o077:
-            raise MeshError(f"{self.directory} is open to others: chmod 700 it, or --state DIR chooses another")
+            raise MeshError(f"{self.directory} is open to others: chmod 700 it, or {_ANOTHER}")
 
     def _check_ours(self) -> None:
         ours = {path.name for path in (self.sockets, self.identities, self.envoy, self.logs, self.facts_file)}
         strange = sorted(path.name for path in self.directory.iterdir() if path.name not in ours)
         if strange:
-            raise MeshError(
-                f"{self.directory} holds what is not the mesh's ({strange[0]}): --state DIR chooses another"
-            )
+            raise MeshError(f"{self.directory} holds what is not the mesh's ({strange[0]}): {_ANOTHER}")
 
     def lock(self) -> int | None:
         """A descriptor that holds the directory; None: a mesh is up."""

@@ -1,6 +1,7 @@
 """The local mesh as a place: apply.sh brings it up or down, test.sh drives the requester through it."""
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -45,9 +46,19 @@ def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
         given["mesh"] = False
     cli.say("starting one for this test")
     wanted = Options(**ANY_PORTS | given)  # first, so that wrong use leaves no folder behind
-    directory = tempfile.mkdtemp(prefix="grpc-tracing-", dir="/tmp")  # not TMPDIR: a socket's path must be short
-    with control.private(wanted, State(Path(directory)), cli.say) as found:
+    with control.private(wanted, State(_private_directory()), cli.say) as found:
         return _call_mesh(found, requester)
+
+
+def _private_directory() -> Path:
+    """A new one. MeshError where none can be made."""
+    # Not TMPDIR: a socket's path must be short.
+    home = Path(os.environ.get("GRPC_TRACING_HOME", "/tmp")).absolute()  # noqa: S108 mkdtemp makes it ours alone
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="grpc-tracing-", dir=home))
+    except OSError as error:
+        raise MeshError(f"cannot write to {home}: {error.strerror}; GRPC_TRACING_HOME names another folder") from error
 
 
 def _names_envoy(arguments: list[str]) -> bool:

@@ -91,7 +91,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def _python_without(module: str, path: Path) -> None:
     code = f"import sys; sys.modules[{module!r}] = None; exec(sys.argv[1])"
-    path.write_text(f'#!/bin/sh\nwhile [ "$1" != -c ]; do shift; done\nexec {sys.executable} -c "{code}" "$2"\n')
+    path.write_text(f'#!/bin/sh\nwhile [ "$1" != -c ]; do shift; done\nexec "{sys.executable}" -c "{code}" "$2"\n')
     path.chmod(0o755)
 
 
@@ -262,7 +262,7 @@ def test_a_python_that_was_named_and_does_not_fit_is_an_error(checkout: Checkout
 def test_a_python_that_was_named_and_is_too_old_is_an_error(checkout: Checkout) -> None:
     named = checkout.tools / "mine"
     code = "import sys; sys.version_info = (3, 10, 2); exec(sys.argv[1])"
-    named.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$3"\n')
+    named.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$3"\n')
     named.chmod(0o755)
     why = "it is Python 3.10, and 3.11 or later is needed"
     assert checkout.run(PYTHON=str(named)) == (2, [f"PYTHON={named} cannot be used: {why}"])

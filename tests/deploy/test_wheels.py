@@ -20,13 +20,13 @@ GLIBC = ("x86_64-manylinux_2_31", "aarch64-manylinux_2_31")
 MUSL = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 MAC = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 
-FITS = {
+FITS: dict[str, tuple[str, ...]] = {
     "local": (*GLIBC, *MUSL, *MAC),
     "service": (*GLIBC, *MUSL, *MAC),
     "dev": (*GLIBC, *MAC),  # playwright and matplotlib have none for musl
     "envoy": (*GLIBC, "aarch64-apple-darwin"),
 }
-DOES_NOT_FIT = {"envoy": (*MUSL, "x86_64-apple-darwin")}
+DOES_NOT_FIT: dict[str, tuple[str, ...]] = {"envoy": (*MUSL, "x86_64-apple-darwin")}
 
 
 def _cells(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ def test_a_path_too_long_for_unix_sockets_is_refused_by_how_much(state: Path) ->
 
 @pytest.mark.parametrize("name", ["a,b", "a b", "a%41", "a#b", "é"])
 def test_a_name_that_no_address_may_have_is_refused(state: Path, name: str) -> None:
-    with pytest.raises(MeshError, match="which no address may have: --state DIR chooses another"):
+    with pytest.raises(MeshError, match="which no address may have: --state DIR or GRPC_TRACING_HOME chooses another"):
         State(state / name).prepare()
     assert not (state / name).exists()
 
@@ -67,7 +67,7 @@ def test_a_link_to_a_directory_is_refused(state: Path) -> None:
 
 def test_a_file_in_its_place_is_refused(state: Path) -> None:
     (state / "file").touch()
-    with pytest.raises(MeshError, match="--state DIR chooses another"):
+    with pytest.raises(MeshError, match="--state DIR or GRPC_TRACING_HOME chooses another"):
         State(state / "file").prepare()
 
 

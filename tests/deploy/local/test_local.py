@@ -2,6 +2,7 @@
 
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,33 @@ def test_without_any_envoy_it_says_so_and_tests_the_services_alone(
     said = capfd.readouterr()
     assert said.err.startswith("mesh: no Envoy: --no-mesh runs the services alone, and so does this run\n")
     assert "connected: the call passed svc1, svc2, svc3" in said.out
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_what_it_writes_goes_to_the_folder_that_is_named(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRPC_TRACING_HOME", str(short_folder / "made"))
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    assert local.test("local", ["--no-mesh", "--rpc", "Talk"]) == 0
+    assert list((short_folder / "made").iterdir()) == [], "and is taken away"
+
+
+def test_a_folder_that_no_address_may_name_is_a_line(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRPC_TRACING_HOME", str(short_folder / "a folder"))
+    assert local.test("local", ["--no-mesh"]) == 2
+    assert "which no address may have: --state DIR or GRPC_TRACING_HOME chooses another" in capfd.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRPC_TRACING_HOME", "/proc/none")
+    assert local.test("local", ["--no-mesh"]) == 2
+    fix = "cannot write to /proc/none: No such file or directory; GRPC_TRACING_HOME names another folder"
+    assert capfd.readouterr().err.splitlines()[-1] == f"mesh: {fix}"
