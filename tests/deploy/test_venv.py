@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scripts import venv
-from tests.deploy.kubernetes.rendering import ROOT
+from tests.support.processes import ROOT
 
 ADVICE = "needs Python 3.11 or later with its venv module: install it (Debian: apt install python3-venv)"
 PYTHONS = ("python3", "python3.11", "python3.12", "python3.13", "python3.14", "python3.15")

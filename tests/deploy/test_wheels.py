@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts import settings
-from tests.deploy.rendering import ROOT
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.long
 
