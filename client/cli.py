@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +24,8 @@ from client.load.run import hold
 from client.options import CallOptions, LoadOptions, Target
 from client.view import load
 from client.view.document import document, notes_for_store
+from client.view.files import write_whole
+from client.view.junit import junit
 from client.view.report import write_report
 from client.view.terminal import Screen
 from grpc_tracing.backends.jaeger import leave_notes
@@ -64,7 +66,8 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
     # Before the output, whose reader may leave early; what went wrong comes after it.
-    unwritten = _report(options.report, run) if options.report else None
+    unwritten = _written("--report", options.report, lambda path: write_report(path, run))
+    unwritten = _written("--junit", options.junit, lambda path: write_whole(path, junit(run))) or unwritten
     if options.json:
         sys.stdout.write(json.dumps(document(run)) + "\n")
         screen.remarks(run)
@@ -75,11 +78,13 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     return 0 if run.verdict == CONNECTED else 1
 
 
-def _report(path: Path, run: call.Run) -> usage.UsageError | None:
+def _written(option: str, path: Path | None, write: Callable[[Path], None]) -> usage.UsageError | None:
+    """What kept a file that is wanted from being written."""
     try:
-        write_report(path, run)
+        if path:
+            write(path)
     except OSError as error:
-        return usage.UsageError(f"--report {path}: {error.strerror or error}: name a file elsewhere")
+        return usage.UsageError(f"{option} {path}: {error.strerror or error}: name a file elsewhere")
     return None
 
 
@@ -113,6 +118,7 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         repeat=parsed.repeat,
         traces=parsed.traces,
         report=parsed.report,
+        junit=parsed.junit,
         otlp=_otlp(parsed.otlp, parsed.traces, os.environ),
         json=parsed.json,
     )
@@ -228,9 +234,15 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report",
-        type=usage.writable_file,
+        type=partial(usage.writable_file, "--report"),
         metavar="FILE.html",
         help="write what the trace pages show of these calls into one self-contained file",
+    )
+    parser.add_argument(
+        "--junit",
+        type=partial(usage.writable_file, "--junit"),
+        metavar="FILE.xml",
+        help="write the verdict for a CI system: a test case for each call and for each link of its path",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -48,7 +48,7 @@ class CallOptions:
     """`client call`: each of `rpcs`, `repeat` times, over the services `expect`.
 
     `traces` is the URL of a trace backend with Jaeger's v3 API, `otlp` where the requester exports its own root spans,
-    `report` the file for an HTML report.
+    `report` the file for an HTML report, `junit` the one for JUnit's XML.
     """
 
     target: Target
@@ -59,4 +59,5 @@ class CallOptions:
     traces: str | None = None
     otlp: str | None = None
     report: Path | None = None
+    junit: Path | None = None
     json: bool = False

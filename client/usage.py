@@ -145,11 +145,11 @@ def _has_host(text: str) -> bool:
         return False
 
 
-def writable_file(text: str) -> Path:
+def writable_file(option: str, text: str) -> Path:
     """A file that can be put in the place of `text`: nothing or a file is there, in a folder that takes another."""
     path = Path(text)
     if not _takes_file(path):
-        raise UsageError(f"--report {text}: cannot be written, name a file in a folder that is there and yours")
+        raise UsageError(f"{option} {text}: cannot be written, name a file in a folder that is there and yours")
     return path
 
 

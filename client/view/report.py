@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from client.call.run import Run
 from client.view.document import notes_for_store
+from client.view.files import write_whole
 from grpc_tracing.store import report
 
 
@@ -14,9 +14,4 @@ def write_report(path: Path, run: Run) -> None:
     """Writes the file whole or not at all. Raises OSError."""
     documents = [document for call in run.calls if call.picture for document in call.picture.documents]
     page = report.render(documents, notes_for_store(run), title=f"client call {run.target}: {run.verdict}")
-    beside = path.with_name(f".{os.getpid()}.new")  # short: the name of `path` may be as long as names can be
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, page)

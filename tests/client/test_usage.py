@@ -75,10 +75,14 @@ BAD: list[tuple[Callable[[str], object], str, str]] = [
     (partial(usage.url, "--otlp"), "http://a..b:4318", "write a URL such as"),
     (partial(usage.url, "--otlp"), f"http://{'a' * 64}.example:4318", "write a URL such as"),
     (partial(usage.url, "--traces"), "http://127.0.0.256:16686", "write a URL such as"),
-    (usage.writable_file, "x" * 300, "name a file in a folder that is there and yours"),
-    (usage.writable_file, "/dev/null", "name a file in a folder that is there and yours"),
-    (usage.writable_file, "/", "name a file in a folder that is there and yours"),
-    (usage.writable_file, f"{__file__}/report.html", "name a file in a folder that is there and yours"),
+    (partial(usage.writable_file, "--report"), "x" * 300, "name a file in a folder that is there and yours"),
+    (partial(usage.writable_file, "--report"), "/dev/null", "name a file in a folder that is there and yours"),
+    (partial(usage.writable_file, "--report"), "/", "name a file in a folder that is there and yours"),
+    (
+        partial(usage.writable_file, "--report"),
+        f"{__file__}/report.html",
+        "name a file in a folder that is there and yours",
+    ),
 ]
 
 
@@ -94,7 +98,7 @@ def test_a_report_may_be_a_new_file_or_take_the_place_of_one(tmp_path: Path) -> 
     there = tmp_path / "there.html"
     there.touch()
     for path in (there, tmp_path / "new.html"):
-        assert usage.writable_file(str(path)) == path
+        assert usage.writable_file("--report", str(path)) == path
 
 
 def test_a_pem_file_is_read_and_others_are_refused(tmp_path: Path) -> None:

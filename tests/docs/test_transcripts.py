@@ -1,17 +1,23 @@
-"""What the guide says that commands print, they print."""
+"""What the guides say that commands print, they print."""
+
+import shutil
 
 import pytest
 
 from tests.docs.transcripts import LIMIT, Transcript, standard_output, transcripts
+from tests.support.missing import missing
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.timeout(LIMIT + 10)
 
-SHOWN = list(transcripts(ROOT / "docs" / "propagation.md"))
+PAGES = ("propagation.md", "ci.md")
+SHOWN = [shown for page in PAGES for shown in transcripts(ROOT / "docs" / page)]
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.command)
-def test_a_command_of_the_guide_prints_what_is_shown(shown: Transcript) -> None:
+def test_a_command_of_a_guide_prints_what_is_shown(shown: Transcript) -> None:
+    if "| jq " in shown.command and not shutil.which("jq"):
+        missing("jq is not installed")
     printed = standard_output(shown.command)
     assert shown.differs_from(printed) is None, printed
 

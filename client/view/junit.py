@@ -1,0 +1,76 @@
+"""A run as JUnit's XML, which CI systems show: a suite per call, in it a case for the verdict and one for each link."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from client.call.run import Judged, Run
+from client.call.verdict import CONNECTED
+from grpc_tracing.evidence.path import PathHop
+from grpc_tracing.evidence.records import reported_id
+from grpc_tracing.headers.reading import in_32_digits
+
+
+def junit(run: Run) -> str:
+    root = Element("testsuites", name=f"client call {run.target}")
+    for number, call in enumerate(run.calls, start=1):
+        _add_call(root, call, number)
+    if run.problems:
+        _fail(_case(_suite(root, "run"), "run", "run"), "broken", run.problems)
+    for suite in root:
+        _count(suite)
+    _count(root)
+    indent(root)
+    return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(root: Element, name: str) -> Element:
+    return SubElement(root, "testsuite", name=name)
+
+
+def _add_call(root: Element, call: Judged, number: int) -> None:
+    outcome, judgement = call.outcome, call.judgement
+    suite = _suite(root, f"{outcome.rpc} {number}")
+    case = _case(suite, outcome.rpc, outcome.rpc, seconds=outcome.duration)
+    if judgement.verdict != CONNECTED:
+        _fail(case, judgement.verdict, judgement.problems)
+    for caller, called in pairwise(judgement.stops):
+        _judge_link(_case(suite, outcome.rpc, f"{caller.service} -> {called.service}"), caller, called)
+
+
+def _case(suite: Element, group: str, name: str, seconds: float = 0.0) -> Element:
+    return SubElement(suite, "testcase", classname=group, name=name, time=f"{seconds:.3f}")
+
+
+def _judge_link(case: Element, caller: PathHop, called: PathHop) -> None:
+    """The trace ids in both records tell; without one of the records nothing does."""
+    silent = [stop.service for stop in (caller, called) if stop.hop is None]
+    if silent or not caller.hop or not called.hop:
+        SubElement(case, "skipped", message=f"unproven: {', '.join(silent)} left no record")
+        return
+    sent, received = reported_id(caller.hop), reported_id(called.hop)
+    if not sent or sent != received:
+        _fail(case, "broken", (f"{called.service} received {_name(received)}, {caller.service} {_name(sent)}",))
+
+
+def _name(trace_id: str) -> str:
+    return f"trace id {in_32_digits(trace_id)}" if trace_id else "no trace id"
+
+
+def _fail(case: Element, kind: str, problems: tuple[str, ...]) -> None:
+    failure = SubElement(case, "failure", type=kind, message=_printable(problems[0]))
+    failure.text = _printable("\n".join(problems))
+
+
+def _printable(text: str) -> str:
+    """XML has no way to write control characters."""
+    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
+
+
+def _count(element: Element) -> None:
+    cases = list(element.iter("testcase"))
+    element.set("tests", str(len(cases)))
+    element.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    element.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    element.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
