@@ -28,6 +28,7 @@ from client.view.files import write_whole
 from client.view.junit import junit
 from client.view.report import write_report
 from client.view.terminal import Screen
+from grpc_tracing.arguments import Parser
 from grpc_tracing.backends.jaeger import leave_notes
 from grpc_tracing.calling.channel import NothingAnswers, Tls
 from grpc_tracing.version import VERSION
@@ -36,9 +37,9 @@ _LONGEST_UPLOAD = 10_000  # one answer to all of it must fit in a message
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
-        raise usage.UsageError(f"{message}; see {self.prog} --help")
+        raise usage.UsageError(f"{self.explained(message)}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     # The exporter's own words on a dead endpoint; the requester says it in a line.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
     try:
-        parsed = _parser().parse_args(arguments)
+        parsed = parser().parse_args(arguments)
         code = int(parsed.run(parsed, screen))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -184,13 +185,14 @@ def _tls(parsed: argparse.Namespace) -> Tls | None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="client", description="Drives the chain and proves from its answers that the trace is whole.")
-    parser.add_argument("--version", action="version", version=f"client {VERSION}")
-    commands = parser.add_subparsers(title="commands", metavar="call|load", required=True)
+def parser() -> Parser:
+    """Of all commands."""
+    found = _Parser(prog="client", description="Drives the chain and proves from its answers that the trace is whole.")
+    found.add_argument("--version", action="version", version=f"client {VERSION}")
+    commands = found.add_subparsers(title="commands", metavar="call|load", required=True)
     _add_call(commands.add_parser("call", help="call the chain and give the verdict", allow_abbrev=False))
     _add_load(commands.add_parser("load", help="hold a load on the chain and measure it", allow_abbrev=False))
-    return parser
+    return found
 
 
 def _add_call(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from grpc_tracing.arguments import Parser
 from grpc_tracing.version import VERSION
 from mesh import control, options
 from mesh.errors import MeshError, NotUpError
@@ -28,8 +29,9 @@ WRONG_USAGE = 2
 NOT_UP = 3
 
 
-def main(arguments: list[str]) -> int:
-    parsed = _parser().parse_args(arguments)
+def main(arguments: list[str], prog: str = "python -m mesh") -> int:
+    """Runs a command and returns its exit code; `prog` is what its help calls itself."""
+    parsed = parser(prog).parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.handler
     try:
         return command(parsed)
@@ -52,10 +54,11 @@ def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mesh", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"mesh {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="up|status|down|logs")
+def parser(prog: str) -> Parser:
+    """Of all commands."""
+    found = Parser(prog=prog, description=__doc__)
+    found.add_argument("--version", action="version", version=f"mesh {VERSION}")
+    commands = found.add_subparsers(required=True, metavar="up|status|down|logs")
     _add_up(commands)
     status = _command(commands, "status", _status, "say how every process is")
     status.add_argument("--json", action="store_true", help="all there is to know, as one object")
@@ -64,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("service", help="the process, as status names it")
     logs.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="the last N lines [100]")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
-    return parser
+    return found
 
 
 def _lines(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from chain import topology
 from deploy.steps import ROOT, DeployError, Done, call_requester, carry_out, last_line, names_target, need, run, say
+from grpc_tracing.arguments import Parser
 
 PLACE = "compose"
 
@@ -101,23 +102,27 @@ class Compose:
 
 def apply(_place: str, arguments: list[str]) -> int:
     """`up` (also when nothing is said) or `down`."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     action = _up if parsed.action == "up" else _down
     return carry_out(PLACE, lambda: action(parsed), failed=1)
 
 
 def test(_place: str, arguments: list[str]) -> int:
     """The requester's exit code; 2 where nothing can be called."""
+    if arguments == ["--help"]:
+        sys.stdout.write("usage: ./test.sh compose [requester options]\n")
+        return 0
     return carry_out(PLACE, lambda: _test(arguments), failed=2)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="./apply.sh compose", allow_abbrev=False)
-    parser.add_argument("action", nargs="?", choices=("up", "down"), default="up")
+def parser() -> Parser:
+    """Of `./apply.sh compose`."""
+    found = Parser(prog="./apply.sh compose", description="Builds the images and runs the chain in containers.")
+    found.add_argument("action", nargs="?", choices=("up", "down"), default="up")
     for port in (*PORTS, *JAEGER_PORTS):
-        parser.add_argument(port.option, dest=port.variable, type=_port, metavar="N", help=f"{port.what}, on 127.0.0.1")
-    parser.add_argument("--jaeger", action="store_true", help="send the traces to Jaeger 2 as well")
-    return parser
+        found.add_argument(port.option, dest=port.variable, type=_port, metavar="N", help=f"{port.what}, on 127.0.0.1")
+    found.add_argument("--jaeger", action="store_true", help="send the traces to Jaeger 2 as well")
+    return found
 
 
 def _port(text: str) -> int:

@@ -20,6 +20,7 @@ from deploy.kubernetes.gateway import Gateway
 from deploy.kubernetes.kubectl import Kubectl, Object
 from deploy.kubernetes.manifests import OURS, Images, is_namespace
 from deploy.steps import ROOT, DeployError, call_requester, carry_out, names_target, need, run, say
+from grpc_tracing.arguments import Parser
 
 NAMESPACE = topology.NAMESPACE
 OVERLAY = {"k8s": "istio", "asm": "asm"}
@@ -29,27 +30,31 @@ _TRACES = "traces"
 
 def apply(place: str, arguments: list[str]) -> int:
     """`up` (also when nothing is said) or `down`."""
-    parsed = _parser(place).parse_args(arguments)
+    parsed = parser(place).parse_args(arguments)
     action = _up if parsed.action == "up" else _down
     return carry_out(place, lambda: action(place, parsed), failed=1)
 
 
 def test(place: str, arguments: list[str]) -> int:
     """The requester's exit code; 2 where nothing can be called."""
-    parser = argparse.ArgumentParser(
-        prog=f"./test.sh {place}",
-        description="Drives all four patterns through the ingress gateway and gives the verdict.",
-        epilog="Every other option goes to the requester: .venv/bin/python -m client call --help.",
-        allow_abbrev=False,
-    )
-    _add_servers(parser)
-    parsed, requester = parser.parse_known_args(arguments)
+    parsed, requester = test_parser(place).parse_known_args(arguments)
     return carry_out(place, lambda: _test(place, parsed, requester), failed=2)
 
 
-def _parser(place: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"./apply.sh {place}", allow_abbrev=False)
-    add = parser.add_argument
+def test_parser(place: str) -> Parser:
+    """Of `./test.sh k8s` and `./test.sh asm`: what it leaves goes to the requester."""
+    found = Parser(
+        prog=f"./test.sh {place}",
+        description="Drives all four patterns through the ingress gateway and gives the verdict.",
+    )
+    _add_servers(found)
+    return found
+
+
+def parser(place: str) -> Parser:
+    """Of `./apply.sh k8s` and `./apply.sh asm`."""
+    found = Parser(prog=f"./apply.sh {place}", description="Puts the chain into a cluster whose mesh is Istio's.")
+    add = found.add_argument
     add("action", nargs="?", choices=("up", "down"), default="up")
     add("--overlay", metavar="NAME", default=OVERLAY[place], help="under k8s/overlays, or a folder [%(default)s]")
     add("--image", metavar="IMAGE", help="of the services, where the cluster can pull it")
@@ -57,8 +62,8 @@ def _parser(place: str) -> argparse.ArgumentParser:
     add("--build", action="store_true", help="build both images under these names first")
     add("--push", action="store_true", help="and push them to their registry")
     add("--timeout", metavar="SECONDS", type=int, default=180, help="until all pods have to be ready [%(default)s]")
-    _add_servers(parser)
-    return parser
+    _add_servers(found)
+    return found
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.steps import call_requester, carry_out, names_target
+from grpc_tracing.arguments import Parser
 from mesh import cli, control, options
 from mesh.envoy import binary
 from mesh.errors import MeshError, NoEnvoyError
@@ -23,7 +24,7 @@ def apply(_place: str, arguments: list[str]) -> int:
     action = arguments[0] if arguments and arguments[0] in ("up", "down") else "up"
     rest = arguments[1:] if arguments[:1] == [action] else arguments
     alone = action == "up" and not _names_envoy(rest) and _has_no_envoy()
-    code = cli.main([action, *rest, *(["--no-mesh"] if alone else [])])
+    code = cli.main([action, *rest, *(["--no-mesh"] if alone else [])], prog="./apply.sh local")
     if code == 0 and action == "up":
         sys.stdout.write("  test it  ./test.sh\n")
     return code
@@ -31,8 +32,7 @@ def apply(_place: str, arguments: list[str]) -> int:
 
 def test(_place: str, arguments: list[str]) -> int:
     """The requester's exit code, against the mesh that is up, else against one made for it; 2 where none comes up."""
-    parser = _parser()
-    parsed, requester = parser.parse_known_args(arguments)
+    parsed, requester = test_parser().parse_known_args(arguments)
     return carry_out("mesh", lambda: _test(parsed, requester), failed=2)
 
 
@@ -77,17 +77,16 @@ def _has_no_envoy() -> bool:
     return False
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def test_parser() -> Parser:
+    """Of `./test.sh local`: what it leaves goes to the requester."""
+    found = Parser(
         prog="./test.sh local",
         description="Drives all four patterns through the mesh and gives the verdict. Without a mesh that is up, or"
         " with options for one, it makes one and takes it down afterwards.",
-        epilog="Every other option goes to the requester: .venv/bin/python -m client call --help.",
-        allow_abbrev=False,
     )
-    cli.add_state_to(parser)
-    options.add_to(parser)
-    return parser
+    cli.add_state_to(found)
+    options.add_to(found)
+    return found
 
 
 def _call_mesh(found: dict[str, Any], requester: list[str]) -> int:

@@ -1,12 +1,12 @@
 """The command line, read once and checked."""
 
-import argparse
 import re
 import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
 from grpc_tracing import values
+from grpc_tracing.arguments import Parser
 from grpc_tracing.calling import targets
 from grpc_tracing.store.store import Limits
 
@@ -36,33 +36,34 @@ class Options:
     limits: Limits
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"grpc-tracing store: {message}; see grpc-tracing store --help\n")
+        sys.stderr.write(f"grpc-tracing store: {self.explained(message)}; see grpc-tracing store --help\n")
         raise SystemExit(2)
 
 
 def parse(arguments: list[str]) -> Options:
     """Exits with code 2 and one line where an option is wrong."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    made = parser()
+    given = made.parse_args(arguments)
     return Options(
-        http=_address(parser, "--http", given.http),
-        otlp_grpc=_address(parser, "--otlp-grpc", given.otlp_grpc),
-        otlp_http=_address(parser, "--otlp-http", given.otlp_http),
-        zipkin=_address(parser, "--zipkin", given.zipkin) if given.zipkin else None,
+        http=_address(made, "--http", given.http),
+        otlp_grpc=_address(made, "--otlp-grpc", given.otlp_grpc),
+        otlp_http=_address(made, "--otlp-http", given.otlp_http),
+        zipkin=_address(made, "--zipkin", given.zipkin) if given.zipkin else None,
         limits=Limits(
-            traces=_count(parser, "--max-traces", given.max_traces),
-            size=_size(parser, given.max_bytes),
-            spans_per_trace=_count(parser, "--max-spans-per-trace", given.max_spans_per_trace),
+            traces=_count(made, "--max-traces", given.max_traces),
+            size=_size(made, given.max_bytes),
+            spans_per_trace=_count(made, "--max-spans-per-trace", given.max_spans_per_trace),
         ),
     )
 
 
-def _parser() -> _Parser:
+def parser() -> _Parser:
+    """Of `grpc-tracing store`."""
     limits = Limits()
-    parser = _Parser(prog="grpc-tracing store", description="The trace store: spans in, query API and pages out.")
-    add = parser.add_argument
+    made = _Parser(prog="grpc-tracing store", description="The trace store: spans in, query API and pages out.")
+    add = made.add_argument
     add("--http", metavar="HOST:PORT", default="127.0.0.1:16686", help="pages and Jaeger's v3 query API [%(default)s]")
     add("--otlp-grpc", metavar="HOST:PORT", default="127.0.0.1:4317", help="OTLP over gRPC [%(default)s]")
     add(
@@ -77,7 +78,7 @@ def _parser() -> _Parser:
     add("--max-bytes", metavar="SIZE", default=size, help="memory for spans, such as 64MiB or 1GiB [%(default)s]")
     longest = str(limits.spans_per_trace)
     add("--max-spans-per-trace", metavar="N", default=longest, help="a longer trace is cut [%(default)s]")
-    return parser
+    return made
 
 
 def _address(parser: _Parser, option: str, text: str) -> Address:

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy import EXAMPLES
+from grpc_tracing.version import VERSION
 from tests.mesh.support import ANY_PORTS, STARTING, Mesh, mesh
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import wait_for
@@ -160,6 +162,31 @@ def test_a_place_that_does_not_exist_is_wrong_usage(marked: Marked, script: str)
     done = marked.run(f"./{script}", "mars")
     assert done.returncode == 2
     assert done.stderr.endswith("one of local, compose, k8s, asm\n")
+
+
+@pytest.mark.parametrize("script", ["apply.sh", "test.sh"])
+def test_a_place_that_is_nearly_right_is_named(marked: Marked, script: str) -> None:
+    assert marked.run(f"./{script}", "locl").stderr.endswith("asm; did you mean local?\n")
+
+
+@pytest.mark.parametrize("script", ["apply.sh", "test.sh"])
+def test_help_tells_the_places_and_each_its_options_and_examples(marked: Marked, script: str) -> None:
+    overview = marked.run(f"./{script}", "--help")
+    assert overview.returncode == 0
+    for place, examples in EXAMPLES[script.removesuffix(".sh")].items():
+        assert examples[0] in overview.stdout
+        shown = marked.run(f"./{script}", place, "--help")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert all(f"  {one}\n" in shown.stdout for one in examples)
+        options = [word for one in examples for word in one.split() if word.startswith("--")]
+        before = shown.stdout.replace("examples:", "", 1)
+        assert [option for option in options if before.count(f"{option}") < 2] == [], "an example's option is explained"
+
+
+def test_the_scripts_tell_the_version(marked: Marked) -> None:
+    assert {marked.run(f"./{script}.sh", "--version").stdout for script in ("apply", "test")} == {
+        f"grpc-tracing {VERSION}\n"
+    }
 
 
 def test_the_scripts_are_a_few_lines_that_shellcheck_passes() -> None:
