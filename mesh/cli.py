@@ -96,7 +96,7 @@ def add_state_to(parser: argparse.ArgumentParser) -> None:
         type=lambda text: State(Path(text).absolute()),
         default=State(default_directory()),
         metavar="DIR",
-        help=f"the mesh's private directory; one mesh each [{default_directory()}]",
+        help="the mesh's private directory, one mesh each [/tmp/grpc-tracing-UID, or mesh in GRPC_TRACING_HOME]",
     )
 
 

@@ -1,0 +1,43 @@
+"""The command lines that people type, each with its parser: docs/cli.md and the completions are made from them."""
+
+from __future__ import annotations
+
+import argparse
+
+import client.cli
+import deploy.compose.place
+import deploy.kubernetes.place
+import deploy.local.place
+import grpc_tracing.store.options
+import mesh.cli
+from grpc_tracing.arguments import Parser
+from grpc_tracing.version import VERSION
+
+
+def scripts() -> dict[str, argparse.ArgumentParser]:
+    """By what is typed; `./test.sh compose` has no options but the requester's."""
+    return {
+        "./apply.sh local": mesh.cli.parser("./apply.sh local"),
+        "./test.sh local": deploy.local.place.test_parser(),
+        "./apply.sh compose": deploy.compose.place.parser(),
+        "./apply.sh k8s": deploy.kubernetes.place.parser("k8s"),
+        "./test.sh k8s": deploy.kubernetes.place.test_parser("k8s"),
+        "./apply.sh asm": deploy.kubernetes.place.parser("asm"),
+        "./test.sh asm": deploy.kubernetes.place.test_parser("asm"),
+    }
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """By the name that is completed."""
+    return {"grpc-tracing": library(), "client": client.cli.parser(), "mesh": mesh.cli.parser("mesh")}
+
+
+def library() -> argparse.ArgumentParser:
+    """Of `grpc-tracing`, which dispatches by itself, so that a command's packages may be missing."""
+    found = Parser(prog="grpc-tracing", description="Trace propagation for gRPC.")
+    found.add_argument("--version", action="version", version=VERSION, help="print the version")
+    store = grpc_tracing.store.options.parser()
+    found.add_subparsers(metavar="COMMAND").add_parser(
+        "store", parents=[store], add_help=False, description=store.description, help=store.description
+    )
+    return found
