@@ -62,6 +62,24 @@ def run(command: list[str], *, given: str | None = None, environment: Mapping[st
     )
 
 
+def follow(command: list[str], tell: Callable[[str], None], *, environment: Mapping[str, str]) -> Done:
+    """Runs a program to its end like `run`, both its outputs as one, and hands each line over as it comes."""
+    lines = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            tell(line.rstrip())
+    return Done(command, process.returncode, stdout="", stderr="".join(lines))
+
+
 def last_line(done: Done) -> str:
     """The last thing that a program said, for an error message."""
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()

@@ -11,7 +11,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from chain import topology
-from deploy.steps import ROOT, DeployError, Done, call_requester, carry_out, last_line, names_target, need, run, say
+from deploy.steps import (
+    ROOT,
+    DeployError,
+    Done,
+    call_requester,
+    carry_out,
+    follow,
+    last_line,
+    names_target,
+    need,
+    run,
+    say,
+)
 from grpc_tracing.arguments import Parser
 
 PLACE = "compose"
@@ -37,6 +49,11 @@ JAEGER_PAGES = Port("JAEGER_PORT", "--jaeger-port", "jaeger", 16686, "Jaeger's p
 JAEGER_OTLP = Port("JAEGER_OTLP_HTTP_PORT", "--jaeger-otlp-http-port", "jaeger", 4318, "spans to Jaeger")
 JAEGER_PORTS = (JAEGER_PAGES, JAEGER_OTLP)
 
+_BETWEEN_STEPS = 5.0
+
+# As BuildKit prints them to what is no terminal: `#12 [build-mesh 3/5] RUN …`.
+_STEP = re.compile(r"#\d+ \[(.+?)\] (.+)")
+
 _LEFTOVERS = 30.0
 """Seconds that the engine may take to let go of what was removed."""
 
@@ -49,6 +66,19 @@ _OLDEST = (2, 21)
 _INSTALL = "install Docker with Compose 2.21 or later, or use ./apply.sh local, which needs neither"
 
 
+class Steps:
+    """Says the steps of a build: the first at once, then one every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def tell(self, line: str) -> None:
+        step = _STEP.match(line)
+        if step and time.monotonic() >= self._next:
+            say(PLACE, f"building {step[1]}: {step[2][:100]}")
+            self._next = time.monotonic() + _BETWEEN_STEPS
+
+
 class Compose:
     """docker compose on our file, with the settings of one run."""
 
@@ -57,8 +87,15 @@ class Compose:
         self._profile = ["--profile", "jaeger"] if jaeger else []
 
     def __call__(self, *arguments: str) -> Done:
+        return run(self._command(*arguments), environment=self._environment)
+
+    def build(self) -> Done:
+        """Says meanwhile which step it is at, though not each of them."""
+        return follow(self._command("build"), Steps().tell, environment=self._environment)
+
+    def _command(self, *arguments: str) -> list[str]:
         file = ["--project-directory", str(ROOT), "--file", str(ROOT / "compose.yaml")]
-        return run(["docker", "compose", *file, *self._profile, *arguments], environment=self._environment)
+        return ["docker", "compose", *file, *self._profile, *arguments]
 
     def must(self, *arguments: str) -> str:
         done = self(*arguments)
@@ -161,7 +198,7 @@ def _up(parsed: argparse.Namespace) -> int:
     compose = Compose(settings, jaeger=parsed.jaeger)
     _check_ports(compose, (*PORTS, *JAEGER_PORTS) if parsed.jaeger else PORTS)
     say(PLACE, "building the images (the first time takes a minute)")
-    done = compose("build")
+    done = compose.build()
     if done.returncode != 0:
         raise DeployError(
             f"the images cannot be built:\n{done.stderr.strip()}\n  (BASE_IMAGE names another base image)"

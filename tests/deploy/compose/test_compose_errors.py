@@ -72,6 +72,20 @@ def test_a_compose_that_prints_another_json_is_too_old(version: str, is_too_old:
     assert (done.returncode, "is too old: install Docker with Compose 2.21" in done.stderr) == (2, is_too_old)
 
 
+def test_while_it_builds_it_says_where_it_is(tmp_path: Path) -> None:
+    steps = r"#5 [internal] load\n#7 [build-mesh 3/5] RUN pip install\n#7 0.5 Collecting grpcio\n#7 ERROR: no space"
+    build = f"*build) printf '{steps}'; exit 1 ;;"
+    config = """*" config "*) echo '{"services": {"ingress": {"ports": []}, "traces": {"ports": []}}}' ;;"""
+    program = tmp_path / "docker"
+    program.write_text(f'#!/bin/sh\ncase "$*" in\n"compose version --short") echo 2.26.1 ;;\n{config}\n{build}\nesac\n')
+    program.chmod(0o755)
+    done = deploy("apply", "compose", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    said = done.stderr.splitlines()
+    assert (done.returncode, said[1]) == (1, "compose: building internal: load")
+    assert said[2] == "compose: the images cannot be built:", "not each step is said"
+    assert "#7 ERROR: no space" in said
+
+
 @needs_client
 def test_a_port_in_the_environment_that_is_none_is_said_with_the_variables(tmp_path: Path) -> None:
     done = deploy("apply", "compose", **docker_stand_in(tmp_path, "2.26.1"), INGRESS_PORT="abc")
