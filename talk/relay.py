@@ -17,8 +17,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
+from grpc_tracing.calling.instrumented import mend
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
-from grpc_tracing.calling.requests import ENDED, RequestStream, RequestStreamCall
+from grpc_tracing.calling.requests import ENDED, RequestStream, StreamStreamCall, StreamUnaryCall
 from grpc_tracing.headers.families import STATUS_DETAILS, Pair
 from grpc_tracing.headers.forwarding import backward
 from protos import hello_pb2, landing_pb2
@@ -32,8 +33,8 @@ SERVICES: Final = (
 """The service's name and its alias: a call goes on under the name that it came with."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-_AnswerOne: TypeAlias = "grpc.aio.UnaryUnaryCall[bytes, bytes] | grpc.aio.StreamUnaryCall[bytes, bytes]"
-_AnswerStream: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
+_AnswerOne: TypeAlias = "grpc.aio.UnaryUnaryCall[bytes, bytes] | StreamUnaryCall"
+_AnswerStream: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | StreamStreamCall"
 
 
 class Status(NamedTuple):
@@ -78,7 +79,7 @@ async def connect(next_hop: NextHop) -> AsyncIterator[Onward]:
         channel = grpc.aio.insecure_channel(next_hop.target, options=options)
     else:
         channel = grpc.aio.secure_channel(next_hop.target, _credentials(next_hop.tls), options=options)
-    async with channel:
+    async with mend(channel):
         yield Onward(channel)
 
 
@@ -140,8 +141,8 @@ async def unary_stream(call: grpc.aio.UnaryStreamCall[bytes, bytes], context: Co
         call.cancel()
 
 
-async def stream_unary(call: grpc.aio.StreamUnaryCall[bytes, bytes], context: Context, exchange: Exchange) -> bytes:
-    requests = asyncio.create_task(_relay_requests(call, context, exchange))
+async def stream_unary(call: StreamUnaryCall, stream: RequestStream, context: Context, exchange: Exchange) -> bytes:
+    requests = asyncio.create_task(_relay_requests(stream, context, exchange))
     try:
         return await _relay_answer(call, context, exchange)
     finally:
@@ -149,8 +150,8 @@ async def stream_unary(call: grpc.aio.StreamUnaryCall[bytes, bytes], context: Co
         requests.cancel()
 
 
-async def stream_stream(call: grpc.aio.StreamStreamCall[bytes, bytes], context: Context, exchange: Exchange) -> None:
-    requests = asyncio.create_task(_relay_requests(call, context, exchange))
+async def stream_stream(call: StreamStreamCall, stream: RequestStream, context: Context, exchange: Exchange) -> None:
+    requests = asyncio.create_task(_relay_requests(stream, context, exchange))
     try:
         await _relay_answers(call, context, exchange)
     finally:
@@ -168,10 +169,9 @@ async def next_request(context: Context) -> bytes | None:
     return None
 
 
-async def _relay_requests(call: RequestStreamCall, context: Context, exchange: Exchange) -> None:
+async def _relay_requests(stream: RequestStream, context: Context, exchange: Exchange) -> None:
     # Whatever ends the onward call ends this too; the side that reads the answers says why.
     with contextlib.suppress(*ENDED):
-        stream = RequestStream(call)
         await stream.begin()
         while (request := await next_request(context)) is not None:
             exchange.messages_in += 1

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from client.call.answers import indices_asked
 from client.call.outcome import Outcome, hop_records
-from grpc_tracing.calling.requests import ENDED, RequestStream, RequestStreamCall
+from grpc_tracing.calling.requests import ENDED, RequestStream, start
 from grpc_tracing.headers.families import Metadata
 from protos.landing_pb2 import TalkRequest, TalkResponse
 
@@ -51,10 +51,10 @@ class Landing:
             more = self._answer_more(_request(asked), timeout=timeout, metadata=metadata)
             return more, more
         if rpc == "TalkMoreAnswerOne":
-            one = self._more_answer_one(timeout=timeout, metadata=metadata)
-            return one, _while_sending(one, asked, _only(one))
-        both = self._bidirectional(timeout=timeout, metadata=metadata)
-        return both, _while_sending(both, asked, both)
+            one, requests = start(self._more_answer_one, metadata=metadata, timeout=timeout)
+            return one, _while_sending(requests, asked, _only(one))
+        both, requests = start(self._bidirectional, metadata=metadata, timeout=timeout)
+        return both, _while_sending(requests, asked, both)
 
 
 async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadata, within: float) -> Outcome:
@@ -107,9 +107,9 @@ def _request(asked: Sequence[int]) -> bytes:
 
 
 async def _while_sending(
-    call: RequestStreamCall, asked: Sequence[int], answers: AsyncIterable[bytes]
+    requests: RequestStream, asked: Sequence[int], answers: AsyncIterable[bytes]
 ) -> AsyncIterator[bytes]:
-    sending = asyncio.create_task(_send(call, asked))
+    sending = asyncio.create_task(_send(requests, asked))
     try:
         async for answer in answers:
             yield answer
@@ -117,11 +117,10 @@ async def _while_sending(
         sending.cancel()
 
 
-async def _send(call: RequestStreamCall, asked: Sequence[int]) -> None:
+async def _send(requests: RequestStream, asked: Sequence[int]) -> None:
     # Whatever ends the call ends this too; whoever reads the answers learns why.
     with contextlib.suppress(*ENDED):
-        stream = RequestStream(call)
-        await stream.begin()
+        await requests.begin()
         for index in asked:
-            await stream.send(_request((index,)))
-        await stream.half_close()
+            await requests.send(_request((index,)))
+        await requests.half_close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 
+from grpc_tracing.calling.instrumented import mend
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -45,11 +46,11 @@ def open_channel(target: str, tls: Tls | None, authority: str | None) -> grpc.ai
     if authority:
         options.append(("grpc.default_authority", authority))
     if tls is None:
-        return grpc.aio.insecure_channel(target, options)
+        return mend(grpc.aio.insecure_channel(target, options))
     if authority:
         options.append(("grpc.ssl_target_name_override", authority))
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
-    return grpc.aio.secure_channel(target, credentials, options)
+    return mend(grpc.aio.secure_channel(target, credentials, options))
 
 
 async def reach(channel: grpc.aio.Channel, target: str, within: float) -> None:

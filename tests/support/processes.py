@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,23 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def service(module: str, log: Path, **settings: str) -> Iterator[Service]:
     """Runs ``python -m module`` with ``TALK_<SETTING>=value``, ready or not; kills it at the end."""
-    variables = {f"TALK_{key.upper()}": value for key, value in settings.items()}
+    with started([sys.executable, "-m", module], log, variables(settings)) as one:
+        yield one
+
+
+def variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment's names for a service's settings."""
+    return {f"TALK_{key.upper()}": value for key, value in settings.items()}
+
+
+@contextmanager
+def started(command: Sequence[str], log: Path, own: dict[str, str]) -> Iterator[Service]:
+    """A service by its command, with `own` variables; killed at the end."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            command,
             stderr=errors,
-            env=environment(variables),
+            env=environment(own),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
         )
