@@ -43,9 +43,13 @@ class Lane:
 CANARY = Lane(service="svc3", version="canary", header="x-lane", value="canary")
 
 
+HOST_PREFIX = "grpc-server-"
+"""What stands before a service's name in its Kubernetes Service's, its host's in compose, and Istio's spans."""
+
+
 def host(service: str) -> str:
     """The name of the service's Kubernetes Service, and of its host in compose."""
-    return f"grpc-server-{service}"
+    return f"{HOST_PREFIX}{service}"
 
 
 def host_names(service: str) -> tuple[str, ...]:

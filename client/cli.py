@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import json
 import logging
 import os
@@ -16,8 +17,8 @@ from urllib.parse import urlsplit
 
 from client import usage
 from client.call import run as call
-from client.call.rpc import RPCS
-from client.call.verdict import CONNECTED
+from client.call.rpc import RPCS, SERVICE, SERVICES
+from client.call.verdict import BROKEN, CONNECTED, FAILED, UNPROVEN
 from client.load.fleet import WorkerLost
 from client.load.result import document as load_document
 from client.load.run import hold
@@ -31,9 +32,11 @@ from client.view.terminal import Screen
 from grpc_tracing.arguments import Parser
 from grpc_tracing.backends.jaeger import leave_notes
 from grpc_tracing.calling.channel import NothingAnswers, Tls
+from grpc_tracing.evidence.causes import CAUSES
 from grpc_tracing.version import VERSION
 
 _LONGEST_UPLOAD = 10_000  # one answer to all of it must fit in a message
+EXIT_CODES = {CONNECTED: 0, BROKEN: 1, FAILED: 1, UNPROVEN: 3}
 _INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -76,7 +79,7 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
         screen.show(run)
     if unwritten:
         raise unwritten
-    return 0 if run.verdict == CONNECTED else 1
+    return EXIT_CODES[run.verdict]
 
 
 def _written(option: str, path: Path | None, write: Callable[[Path], None]) -> usage.UsageError | None:
@@ -104,7 +107,7 @@ def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:
 
 async def _call(options: CallOptions, screen: Screen) -> call.Run:
     run = await call.run(options, screen.working)
-    if options.traces and all(one.picture for one in run.calls):
+    if options.traces and all(one.seen for one in run.calls):
         await leave_notes(options.traces, notes_for_store(run))
     return run
 
@@ -117,7 +120,11 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         data=parsed.data,
         expect=parsed.expect,
         repeat=parsed.repeat,
-        traces=parsed.traces,
+        require=tuple(key for group in parsed.require for key in group),
+        service=parsed.service,
+        concurrency=parsed.concurrency,
+        traces=usage.traces(parsed.traces, parsed.traces_headers, parsed.traces_ca) if parsed.traces else None,
+        wait=parsed.wait,
         report=parsed.report,
         junit=parsed.junit,
         otlp=_otlp(parsed.otlp, parsed.traces, os.environ),
@@ -153,7 +160,7 @@ def _otlp(given: str | None, traces: str | None, environment: Mapping[str, str])
         return given
     if endpoint := environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return usage.url("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-    if traces is None:
+    if traces is None or "://" not in traces:
         return None
     host = urlsplit(traces).hostname or ""
     return f"http://[{host}]:4318" if ":" in host else f"http://{host}:4318"
@@ -189,8 +196,9 @@ def parser() -> Parser:
     """Of all commands."""
     found = _Parser(prog="client", description="Drives the chain and proves from its answers that the trace is whole.")
     found.add_argument("--version", action="version", version=f"client {VERSION}")
-    commands = found.add_subparsers(title="commands", metavar="call|load", required=True)
+    commands = found.add_subparsers(title="commands", metavar="call|load|explain", required=True)
     _add_call(commands.add_parser("call", help="call the chain and give the verdict", allow_abbrev=False))
+    _add_explain(commands.add_parser("explain", help="say what a cause of a verdict means", allow_abbrev=False))
     _add_load(commands.add_parser("load", help="hold a load on the chain and measure it", allow_abbrev=False))
     return found
 
@@ -198,7 +206,10 @@ def parser() -> Parser:
 def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_call)
     parser.description = "Calls the chain once per pattern and gives the verdict."
-    parser.epilog = "Exit code 0: the trace is whole; 1: it is not, and the output says why; 2: nothing answers."
+    parser.epilog = (
+        "Exit code 0: connected; 1: broken or failed, and the output says why; 3: unproven, and it says what was not "
+        "seen; 2: wrong usage, or nothing answers."
+    )
     _add_target(parser)
     parser.add_argument("--rpc", choices=("all", *RPCS), default="all", help="which pattern (all)")
     parser.add_argument(
@@ -223,11 +234,22 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         help="make each call N times (1)",
     )
     parser.add_argument(
-        "--traces",
-        type=partial(usage.url, "--traces"),
-        metavar="URL",
-        help="read each trace back from this trace store, or Jaeger 2, and hold it against the verdict",
+        "--concurrency",
+        type=lambda text: usage.count("--concurrency", text, 1_000),
+        default=1,
+        metavar="N",
+        help="calls in flight (1): headers that get mixed up between calls show only then",
     )
+    parser.add_argument(
+        "--require",
+        type=usage.keys,
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a header that every hop must pass on, beside the trace headers; may repeat",
+    )
+    parser.add_argument("--service", choices=SERVICES, default=SERVICE, help=f"the service's full name ({SERVICE})")
+    _add_traces(parser)
     parser.add_argument(
         "--otlp",
         type=partial(usage.url, "--otlp"),
@@ -247,6 +269,51 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
         help="write the verdict for a CI system: a test case for each call and for each link of its path",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_traces(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--traces",
+        metavar="URL",
+        help="read each trace back from this trace store or Jaeger 2, or from a file of OTLP JSON, as evidence",
+    )
+    parser.add_argument(
+        "--traces-api", choices=("jaeger-v3",), default="jaeger-v3", help="the API at --traces (jaeger-v3)"
+    )
+    parser.add_argument(
+        "--traces-header",
+        dest="traces_headers",
+        type=usage.traces_header,
+        action="append",
+        default=[],
+        metavar="'Name: value'",
+        help="send it with each request to --traces; @FILE reads it from a file; may repeat",
+    )
+    parser.add_argument("--traces-ca", metavar="FILE", help="PEM roots that vouch for --traces")
+    parser.add_argument(
+        "--wait",
+        type=partial(usage.duration, "--wait"),
+        default=10.0,
+        metavar="10s",
+        help="how long to wait for the traces, all together (10s)",
+    )
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_run_explain)
+    parser.description = "Says what a cause means, what shows it, and what helps; without one, lists them."
+    parser.add_argument("cause", nargs="?", metavar="CAUSE", help="the word in brackets at the end of a problem's line")
+
+
+def _run_explain(parsed: argparse.Namespace, screen: Screen) -> int:
+    if parsed.cause is not None and parsed.cause not in CAUSES:
+        near = difflib.get_close_matches(parsed.cause, CAUSES, n=1)
+        raise usage.UsageError(
+            f"{parsed.cause!r} is not a cause: {f'did you mean {near[0]}?' if near else 'see client explain'}"
+        )
+    for cause in [CAUSES[parsed.cause]] if parsed.cause else CAUSES.values():
+        screen.explain(cause)
+    return 0
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.calling.channel import Tls
 from grpc_tracing.headers.families import Metadata
 
@@ -45,18 +46,23 @@ class LoadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CallOptions:
-    """`client call`: each of `rpcs`, `repeat` times, over the services `expect`.
+    """`client call`: each of `rpcs` of `service`, `repeat` times, `concurrency` in flight, over the services `expect`.
 
-    `traces` is the URL of a trace backend with Jaeger's v3 API, `otlp` where the requester exports its own root spans,
-    `report` the file for an HTML report, `junit` the one for JUnit's XML.
+    `require` are keys that must go on, beside the trace headers. `traces` is a trace backend, given `wait` seconds;
+    `otlp` is where the requester exports its own root spans, `report` the file for an HTML report, `junit` the one for
+    JUnit's XML.
     """
 
     target: Target
     rpcs: tuple[str, ...]
     data: tuple[int, ...]
     expect: tuple[str, ...]
+    require: tuple[str, ...] = ()
+    service: str = "org.feuyeux.grpc.LandingService"
     repeat: int = 1
-    traces: str | None = None
+    concurrency: int = 1
+    traces: Source | None = None
+    wait: float = 10.0
     otlp: str | None = None
     report: Path | None = None
     junit: Path | None = None

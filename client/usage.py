@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from grpc_tracing import values
+from grpc_tracing.backends.files import read_spans
+from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.calling import targets
 from grpc_tracing.headers.families import Pair
 
@@ -133,6 +135,40 @@ def url(option: str, text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text) or not _has_host(text):
         raise UsageError(f"{option} {text!r}: write a URL such as http://127.0.0.1:16686")
     return text.rstrip("/")
+
+
+def traces(text: str, headers: Sequence[tuple[str, str]], ca: str | None) -> Source:
+    """A trace backend by its URL, or a file of spans."""
+    if not re.match(r"[a-z]+://", text) and Path(text).exists():
+        try:
+            return Source(text, read_spans(Path(text)))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--traces {text}: {error}") from None
+    if ca is not None:
+        pem("--traces-ca", ca)
+    return Source(url("--traces", text), None, tuple(headers), Path(ca) if ca else None)
+
+
+def traces_header(text: str) -> tuple[str, str]:
+    """`Name: value`, or `@FILE` that holds it: a value given so stands in no list of processes."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            raise UsageError("--traces-header @FILE: the file cannot be read") from None
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name.strip()) or not value.strip().isprintable():
+        raise UsageError("--traces-header: write it as 'Name: value', for example 'Authorization: Bearer …', or @FILE")
+    return name.strip(), value.strip()
+
+
+def keys(text: str) -> tuple[str, ...]:
+    """Metadata keys separated by commas."""
+    found = tuple(item.strip() for item in text.split(","))
+    for key in found:
+        if not _KEY.fullmatch(key):
+            raise UsageError(f"--require {text!r}: write header keys in lower case, for example x-lane,baggage")
+    return found
 
 
 def _has_host(text: str) -> bool:

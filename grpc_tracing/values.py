@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
-_DURATION: Final = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ns|us|µs|ms|s|m|h))+")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|µs|ms|s|m|h))+")
 _PART: Final = re.compile(r"([\d.]+)([a-zµ]+)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE: Final = re.compile(r"(\d{1,12})(KiB|MiB|GiB)")
+_SIZE: Final = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB)")
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -25,9 +27,8 @@ class Made:
 
 @dataclass
 class Findings:
-    """What concerns the whole run and no single call: `problems` break it, `notes` do not."""
+    """What is worth telling of the whole run and of no single call."""
 
-    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -62,6 +63,19 @@ class Driver:
         self._roots = roots
         self._begins_traces = False
         self._findings = findings
+
+    async def calls(self, rpcs: Sequence[str], data: tuple[int, ...], at_once: int) -> list[Made]:
+        """A call of each RPC, in their order, `at_once` in flight; the first goes alone and shows who begins traces."""
+        made = [await self.call(rpcs[0], data)]
+        gate = asyncio.Semaphore(at_once)
+
+        async def one(rpc: str) -> Made:
+            async with gate:
+                return await self.call(rpc, data)
+
+        if at_once > 1:
+            return made + list(await asyncio.gather(*(one(rpc) for rpc in rpcs[1:])))
+        return made + [await self.call(rpc, data) for rpc in rpcs[1:]]
 
     async def call(self, rpc: str, data: tuple[int, ...]) -> Made:
         if self._roots:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from client.call.outcome import Outcome
 from grpc_tracing.evidence import differences
-from grpc_tracing.evidence.blame import WHY, allowed_keys, not_forwarded
+from grpc_tracing.evidence.kept import WHY, allowed_keys, not_forwarded
 from grpc_tracing.evidence.path import PathHop, ends_the_path, placed
 
 

@@ -16,7 +16,7 @@ from protos import hop_pb2, landing_pb2
 class Outcome:
     """One finished call. `status` is the gRPC status code's name, `timeout` and `duration` are in seconds.
 
-    `unreadable` counts the answers that are no TalkResponse.
+    `unreadable` counts the answers that are not a TalkResponse; `began_ns` is the wall clock's Unix time.
     """
 
     rpc: str
@@ -29,6 +29,7 @@ class Outcome:
     hops: tuple[HopRecord, ...] = ()
     duration: float = 0.0
     timeout: float = 5.0
+    began_ns: int = 0
 
 
 def hop_records(trailing: Iterable[tuple[str, str | bytes]]) -> tuple[HopRecord, ...]:

@@ -20,6 +20,8 @@ from protos.landing_pb2 import TalkRequest, TalkResponse
 
 RPCS = ("Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional")
 SERVICE = "org.feuyeux.grpc.LandingService"
+ALIAS = "hello.LandingService"
+SERVICES = (SERVICE, ALIAS)
 
 _T = TypeVar("_T")
 
@@ -27,16 +29,16 @@ _T = TypeVar("_T")
 class Landing:
     """The RPCs of the landing service over one channel; answers are bytes, for `parsed`."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._talk: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Talk")
+    def __init__(self, channel: grpc.aio.Channel, service: str = SERVICE) -> None:
+        self._talk: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{service}/Talk")
         self._answer_more: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
-            f"/{SERVICE}/TalkOneAnswerMore"
+            f"/{service}/TalkOneAnswerMore"
         )
         self._more_answer_one: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(
-            f"/{SERVICE}/TalkMoreAnswerOne"
+            f"/{service}/TalkMoreAnswerOne"
         )
         self._bidirectional: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
-            f"/{SERVICE}/TalkBidirectional"
+            f"/{service}/TalkBidirectional"
         )
 
     def begin(
@@ -60,7 +62,7 @@ class Landing:
 async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadata, within: float) -> Outcome:
     """Makes one call, `within` seconds, and keeps what it leaves behind; a status other than OK is no error here."""
     asked = indices_asked(rpc, data)
-    began = time.perf_counter()
+    began, began_ns = time.perf_counter(), time.time_ns()
     call, answers = landing.begin(rpc, asked, sent, within)
     responses = [parsed(answer) for answer in await _read(call, answers)]
     duration = time.perf_counter() - began
@@ -75,6 +77,7 @@ async def perform(landing: Landing, rpc: str, data: Sequence[int], sent: Metadat
         hops=hop_records(await call.trailing_metadata() or ()),
         duration=duration,
         timeout=within,
+        began_ns=began_ns,
     )
 
 

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from client.call.answers import wrong_answers
 from client.call.notes import notes
 from client.call.outcome import Outcome
-from grpc_tracing.evidence.blame import id_problems, lost_problems
-from grpc_tracing.evidence.path import PathHop, align, called_nobody, fits
-from grpc_tracing.evidence.picture import Picture
+from grpc_tracing.evidence.causes import BREAKS, Finding, finding
+from grpc_tracing.evidence.judge import Evidence, weigh
+from grpc_tracing.evidence.kept import allowed_keys
+from grpc_tracing.evidence.links import Context, Link
+from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.records import reported_id
+from grpc_tracing.evidence.seen import Seen
 from grpc_tracing.headers.families import Pair
 from grpc_tracing.headers.reading import distinct, in_32_digits, read
 
-CONNECTED, BROKEN, FAILED = "connected", "broken", "failed"
+CONNECTED, BROKEN, FAILED, UNPROVEN = "connected", "broken", "failed", "unproven"
+WORST_FIRST = (FAILED, BROKEN, UNPROVEN, CONNECTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
     """The verdict of a call. `notes` are worth telling and break nothing; `traces` counts the ids in the records.
 
-    trace_id: the first in the records, else what the call sent; empty where there is neither.
+    `failures` say why a call failed; `findings` what breaks its trace or was not seen. trace_id: the first in the
+    records, else what the call sent; empty where there is neither. `unsampled`: nothing of the call was sampled.
     """
 
     verdict: str
-    problems: tuple[str, ...]
+    failures: tuple[str, ...]
+    findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     stops: tuple[PathHop, ...]
+    links: tuple[Link, ...]
     trace_id: str
     traces: int
+    unsampled: tuple[str, str] | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line each."""
+        return (*self.failures, *(one.line for one in self.findings))
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -38,27 +52,75 @@ class Judgement:
         return tuple(stop.service for stop in self.stops if stop.hop)
 
 
-def judge(
-    outcome: Outcome, expected: Sequence[str], custom: Collection[str] = (), picture: Picture | None = None
-) -> Judgement:
-    """The verdict of a call over the `expected` services; `custom` are the keys given with -H.
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of each call of a run.
 
-    `picture` is what a trace backend shows of the call, where one was asked.
+    `custom` are the keys given with -H, `required` those of --require. `unread` says why a backend that was asked could
+    not be read. `lenient`: the service's answers carry less than the contract's.
     """
-    stops = align(outcome.hops, expected)
+
+    expected: Sequence[str]
+    custom: Collection[str] = ()
+    required: Collection[str] = ()
+    unread: str = ""
+    lenient: bool = False
+
+
+_ALONE: Final = Context()
+
+
+def judge(outcome: Outcome, question: Question, context: Context = _ALONE, seen: Seen | None = None) -> Judgement:
+    """The verdict of a call among the others of its run, which `context` knows.
+
+    `seen` is what a trace backend shows of it, where one was read.
+    """
+    keys = {*allowed_keys(outcome.hops, question.custom), *question.required}
+    evidence = weigh(outcome.hops, question.expected, replace(context, required=frozenset(keys)), seen)
+    failures = [*_status_problem(outcome, seen), *_answer_problems(outcome, lenient=question.lenient)]
+    findings = _findings(outcome, evidence, question, failed=bool(failures))
     ids = distinct(reported_id(hop) for hop in outcome.hops)
-    failures = [*_status_problem(outcome, picture), *_answer_problems(outcome)]
-    breaks = [*_path_problems(outcome, stops, expected), *lost_problems(stops, custom), *id_problems(stops)]
-    breaks += _no_id_problem(outcome, ids)
-    breaks += _picture_problems(outcome, picture, len(ids))
     return Judgement(
-        verdict=FAILED if failures else BROKEN if breaks else CONNECTED,
-        problems=(*failures, *breaks),
-        notes=tuple(notes(outcome, stops, custom)),
-        stops=stops,
+        verdict=_verdict(failures, findings),
+        failures=tuple(failures),
+        findings=findings,
+        notes=tuple(_notes(outcome, evidence, question, seen)),
+        stops=evidence.stops,
+        links=evidence.links,
         trace_id=in_32_digits(ids[0] if ids else sent_id(outcome.sent)),
         traces=len(ids),
+        unsampled=evidence.unsampled,
     )
+
+
+def _verdict(failures: Sequence[str], findings: Sequence[Finding]) -> str:
+    if failures:
+        return FAILED
+    if any(one.cause.means == BREAKS for one in findings):
+        return BROKEN
+    return UNPROVEN if findings else CONNECTED
+
+
+def _findings(outcome: Outcome, evidence: Evidence, question: Question, *, failed: bool) -> tuple[Finding, ...]:
+    if outcome.status != "OK":
+        path = {"answered-by-itself", "another-path", "no-trace-id"}
+        return tuple(one for one in evidence.findings if one.cause.means == BREAKS and one.cause.name not in path)
+    if failed:
+        return tuple(one for one in evidence.findings if one.cause.means == BREAKS)
+    if question.unread and evidence.findings:
+        return (*evidence.findings, finding("backend-unread", reason=question.unread))
+    return evidence.findings
+
+
+def _notes(outcome: Outcome, evidence: Evidence, question: Question, seen: Seen | None) -> Iterator[str]:
+    if question.unread and not evidence.findings:
+        yield f"the traces could not be read, the records alone show it: {question.unread}"
+    yield from notes(outcome, evidence.stops, question.custom)
+    if seen and not evidence.unsampled:
+        yield from seen.notes()
+    last = evidence.stops[-1]
+    if outcome.status == "OK" and last.hop is None and evidence.links[-1].holds is None and not evidence.findings:
+        yield f"connected as far as {evidence.stops[-2].service}: {last.service} has nothing to forward"
 
 
 def sent_id(sent: Iterable[Pair]) -> str:
@@ -71,37 +133,18 @@ def no_trace_came(outcome: Outcome) -> bool:
     return bool(outcome.hops) and not outcome.hops[0].trace_id
 
 
-def _status_problem(outcome: Outcome, picture: Picture | None) -> Iterator[str]:
+def _status_problem(outcome: Outcome, seen: Seen | None) -> Iterator[str]:
     if outcome.status == "DEADLINE_EXCEEDED" and not outcome.hops:
-        deepest = f": the deepest hop that left a span is {picture.deepest}" if picture and picture.deepest else ""
-        yield f"no answer within {outcome.timeout:g}s{deepest}"
+        deepest = seen.picture.deepest if seen else ""
+        shown = f": the deepest hop that left a span is {deepest}" if deepest else ""
+        yield f"no answer within {outcome.timeout:g}s{shown}"
     elif outcome.status != "OK":
         yield f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
 
 
-def _no_id_problem(outcome: Outcome, ids: Collection[str]) -> Iterator[str]:
-    if outcome.status == "OK" and outcome.hops and not ids:
-        first = outcome.hops[0].service
-        yield f"no hop received a trace id that can be read: see the -H headers, and what stands in front of {first}"
-
-
-def _answer_problems(outcome: Outcome) -> list[str]:
+def _answer_problems(outcome: Outcome, *, lenient: bool) -> list[str]:
     if outcome.unreadable:
-        return [f"{outcome.unreadable} of the answers cannot be read: no TalkResponse"]
-    return wrong_answers(outcome.rpc, outcome.asked, outcome.responses) if outcome.status == "OK" else []
-
-
-def _picture_problems(outcome: Outcome, picture: Picture | None, traces: int) -> Iterator[str]:
-    if outcome.status == "OK" and picture is not None:
-        yield from picture.problems(traces)
-    elif outcome.status == "OK" and not outcome.hops:
-        yield "no hop left a record, so nothing shows where the trace went: set TALK_HOP_RECORDS=on, or give --traces"
-
-
-def _path_problems(outcome: Outcome, stops: Sequence[PathHop], expected: Sequence[str]) -> Iterator[str]:
-    if not fits([hop.service for hop in outcome.hops], expected):
-        path = ", ".join(hop.service for hop in outcome.hops)
-        yield f"the path was {path}, expected {', '.join(expected)}"
-    last = next((place for place in reversed(range(len(stops))) if stops[place].hop), len(stops))
-    if outcome.status == "OK" and last + 1 < len(stops) and called_nobody(stops[last]):
-        yield f"{stops[last].service} answered by itself, expected {stops[last + 1].service} after it"
+        return [f"{outcome.unreadable} of the answers cannot be read: not a TalkResponse"]
+    if outcome.status != "OK":
+        return []
+    return wrong_answers(outcome.rpc, outcome.asked, outcome.responses, lenient=lenient)

@@ -8,6 +8,7 @@ from typing import Any
 from client.call.answers import count_results
 from client.call.outcome import Outcome
 from client.call.run import Judged, Run
+from grpc_tracing.evidence.links import Link
 from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.records import Header, reported_id
 from grpc_tracing.headers.forwarding import Decision
@@ -63,8 +64,13 @@ def _call(call: Judged) -> dict[str, Any]:
         "spans": len(call.picture.spans) if call.picture else None,
         "edges": [list(edge) for edge in call.picture.edges] if call.picture else None,
         "hops": [_hop(stop) for stop in judgement.stops],
+        "links": [_link(link) for link in judgement.links],
         "problems": list(judgement.problems),
     }
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {"from": link.source, "to": link.target, "holds": link.holds, "by": list(link.by), "why": link.why}
 
 
 def _hop(stop: PathHop) -> dict[str, Any]:

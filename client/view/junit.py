@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from client.call.run import Judged, Run
 from client.call.verdict import CONNECTED
-from grpc_tracing.evidence.path import PathHop
-from grpc_tracing.evidence.records import reported_id
-from grpc_tracing.headers.reading import in_32_digits
+from grpc_tracing.evidence.links import Link
 
 
 def junit(run: Run) -> str:
@@ -35,27 +32,19 @@ def _add_call(root: Element, call: Judged, number: int) -> None:
     case = _case(suite, outcome.rpc, outcome.rpc, seconds=outcome.duration)
     if judgement.verdict != CONNECTED:
         _fail(case, judgement.verdict, judgement.problems)
-    for caller, called in pairwise(judgement.stops):
-        _judge_link(_case(suite, outcome.rpc, f"{caller.service} -> {called.service}"), caller, called)
+    for link in judgement.links:
+        _judge_link(_case(suite, outcome.rpc, f"{link.source} -> {link.target}"), link)
 
 
 def _case(suite: Element, group: str, name: str, seconds: float = 0.0) -> Element:
     return SubElement(suite, "testcase", classname=group, name=name, time=f"{seconds:.3f}")
 
 
-def _judge_link(case: Element, caller: PathHop, called: PathHop) -> None:
-    """The trace ids in both records tell; without one of the records nothing does."""
-    silent = [stop.service for stop in (caller, called) if stop.hop is None]
-    if silent or not caller.hop or not called.hop:
-        SubElement(case, "skipped", message=f"unproven: {', '.join(silent)} left no record")
-        return
-    sent, received = reported_id(caller.hop), reported_id(called.hop)
-    if not sent or sent != received:
-        _fail(case, "broken", (f"{called.service} received {_name(received)}, {caller.service} {_name(sent)}",))
-
-
-def _name(trace_id: str) -> str:
-    return f"trace id {in_32_digits(trace_id)}" if trace_id else "no trace id"
+def _judge_link(case: Element, link: Link) -> None:
+    if link.holds is False:
+        _fail(case, "broken", tuple(one.line for one in link.findings))
+    elif link.holds is None:
+        SubElement(case, "skipped", message=f"unproven: {link.why or 'nothing shows it'}")
 
 
 def _fail(case: Element, kind: str, problems: tuple[str, ...]) -> None:

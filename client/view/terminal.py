@@ -16,8 +16,9 @@ from rich.tree import Tree
 
 from client.call.answers import count_results
 from client.call.run import Judged, Run
-from client.call.verdict import BROKEN, CONNECTED, FAILED
-from grpc_tracing.evidence.blame import not_forwarded
+from client.call.verdict import BROKEN, CONNECTED, FAILED, UNPROVEN
+from grpc_tracing.evidence.causes import Cause, Finding
+from grpc_tracing.evidence.kept import not_forwarded
 from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.records import Header, HopRecord
@@ -25,7 +26,7 @@ from grpc_tracing.headers.forwarding import Decision
 from grpc_tracing.spans.model import Span
 
 _PATIENCE = 2.0  # seconds
-_COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red"}
+_COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red", UNPROVEN: "bold magenta"}
 _COLUMNS = ("hop", "caller", "received", "forwarded", "status", "here")
 _NO_RECORD = "no record: unknown"
 _UNSHOWN = frozenset({Decision.UNLISTED, Decision.REFUSED})
@@ -84,6 +85,13 @@ class Screen:
         for note in _grouped_notes(run):
             self._line(self._out, Text(printable(f"  note: {note}"), "dim"))
 
+    def explain(self, cause: Cause) -> None:
+        """A cause: what it means, what shows it, what helps, where to read on."""
+        self._line(self._out, Text.assemble((cause.name, "bold"), f" ({cause.means})"))
+        for what, text in (("said as", cause.sentence), ("shown by", cause.shown_by), ("helps", cause.fix)):
+            self._line(self._out, Text(f"  {what}: {text}"))
+        self._line(self._out, Text(f"  read on: {cause.anchor}"))
+
     def _call(self, call: Judged, times: int) -> None:
         outcome, judgement = call.outcome, call.judgement
         facts = [f"{outcome.status} in {outcome.duration * 1000:.1f} ms", _answers(call)]
@@ -128,7 +136,9 @@ def sentence(run: Run) -> str:
     if run.verdict == FAILED:
         return f"{which} did not succeed"
     if run.verdict == BROKEN:
-        return f"{which} left a trace that is not whole" if bad else "the calls are whole, but"
+        return f"{which} left a trace that is not whole"
+    if run.verdict == UNPROVEN:
+        return f"{which} left a trace that nothing shows to be whole" if bad else "nothing contradicts, but"
     who, each = ("the call", "") if total == 1 else (f"all {total} calls", " each")
     return f"{who} passed {_paths(run.calls)} in one trace{each}"
 
@@ -162,7 +172,28 @@ def _kinds(calls: Iterable[Judged]) -> list[tuple[Judged, int]]:
 
 
 def _grouped_problems(run: Run) -> list[str]:
-    return [*run.problems, *_grouped([(call.outcome.rpc, call.judgement.problems) for call in run.calls])]
+    """What failed, then each cause once: of many calls that differ in ids alone, in general words with their number."""
+    failures = _grouped([(call.outcome.rpc, call.judgement.failures) for call in run.calls])
+    return [*failures, *run.problems, *_grouped_findings(run.calls)]
+
+
+def _grouped_findings(calls: Sequence[Judged]) -> list[str]:
+    alike: dict[tuple[str, str], list[tuple[str, Finding]]] = {}
+    for call in calls:
+        for one in call.judgement.findings:
+            alike.setdefault((one.cause.name, one.general), []).append((call.outcome.rpc, one))
+    return [_group(found, calls) for found in alike.values()]
+
+
+def _group(found: Sequence[tuple[str, Finding]], calls: Sequence[Judged]) -> str:
+    rpcs = list(dict.fromkeys(rpc for rpc, _ in found))
+    kinds = {call.outcome.rpc for call in calls}
+    first = found[0][1]
+    if len({one.text for _, one in found}) == 1 and len(calls) == len(kinds):
+        return first.line if len(found) == len(calls) else f"{', '.join(rpcs)}: {first.line}"
+    if len(found) == 1:
+        return f"{rpcs[0]}: {first.line}" if len(calls) > 1 else first.line
+    return f"{len(found)} of {len(calls)}: {first.general}, see --json [{first.cause.name}]"
 
 
 def _grouped_notes(run: Run) -> list[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+import ssl
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +27,33 @@ _NOTES_AT_ONCE = 50
 
 class StoreUnreadable(Exception):  # noqa: N818 - reads as what it says
     """The traces could not be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A backend to ask, or the `spans` of a file, whose path is the `url` then.
+
+    `headers` go with each request and are never shown; `ca` is a PEM file that vouches for it.
+    """
+
+    url: str
+    spans: tuple[Span, ...] | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca: Path | None = None
+
+    def open(self) -> httpx.AsyncClient:
+        """A client for it, which the caller closes. Raises StoreUnreadable."""
+        try:
+            verify = ssl.create_default_context(cafile=str(self.ca)) if self.ca else True
+            return httpx.AsyncClient(
+                base_url=self.url,
+                timeout=_ANSWER,
+                trust_env=not is_local(self.url),
+                headers=dict(self.headers),
+                verify=verify,
+            )
+        except (ImportError, ValueError, OSError) as error:  # also a proxy that httpx cannot use as installed
+            raise StoreUnreadable(f"{self.url} cannot be asked: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -68,15 +98,24 @@ class Wanted:
         return self.complete(self.found) and asyncio.get_running_loop().time() - self.changed_at >= self.quiet
 
 
-async def read_traces(url: str, wanted: Sequence[Wanted], limit: float = LIMIT) -> None:
+async def read_traces(source: Source, wanted: Sequence[Wanted], limit: float = LIMIT) -> None:
     """Polls the backend for all traces together until each is complete, `limit` s at most. Raises StoreUnreadable."""
+    if source.spans is not None:
+        _take_all(source.spans, wanted)
+        return
     with contextlib.suppress(TimeoutError):
-        async with _http(url) as http, asyncio.timeout(limit):
+        async with source.open() as http, asyncio.timeout(limit):
             await _poll_until_done(http, wanted)
     if unread := sum(one.unread for one in wanted):
         raise StoreUnreadable(
-            f"{url} has answered for {len(wanted) - unread} of {len(wanted)} traces within {limit:g}s"
+            f"{source.url} has answered for {len(wanted) - unread} of {len(wanted)} traces within {limit:g}s"
         )
+
+
+def _take_all(spans: Sequence[Span], wanted: Sequence[Wanted]) -> None:
+    for one in wanted:
+        for trace_id in one.trace_ids:
+            one.take(trace_id, Found(tuple(span for span in spans if span.trace_id == trace_id)))
 
 
 async def _poll_until_done(http: httpx.AsyncClient, wanted: Sequence[Wanted]) -> None:
@@ -105,20 +144,95 @@ async def _poll(http: httpx.AsyncClient, open_ones: Sequence[Wanted]) -> None:
 
 
 async def _read(http: httpx.AsyncClient, trace_id: str) -> Found:
+    answer = await _get(http, f"/api/v3/traces/{trace_id}", {})
+    return Found() if answer is None else answer
+
+
+async def _get(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str]) -> Found | None:
+    """None where it is not known, or not yet. Raises StoreUnreadable with the fix."""
+    base = str(http.base_url).rstrip("/")
     try:
-        answer = await http.get(f"/api/v3/traces/{trace_id}")
-        if answer.status_code in {404, 429, 503}:
-            return Found()
-        answer.raise_for_status()
-        return _found(answer.json())
+        answer = await http.get(path, params=dict(parameters))
+        if refusal := _refusal(base, answer):
+            raise StoreUnreadable(refusal)
+        return _found(answer.json()) if answer.is_success else None
     except httpx.TimeoutException:
-        raise StoreUnreadable(f"{http.base_url} does not answer within {_ANSWER:g}s") from None
-    except httpx.HTTPStatusError as error:
-        raise StoreUnreadable(f"{http.base_url} answers {error.response.status_code}") from None
+        raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StoreUnreadable(f"nothing answers at {http.base_url} ({error})") from None
-    except ValueError as error:
-        raise StoreUnreadable(f"{http.base_url} answers, but {error}") from None
+        raise StoreUnreadable(_no_connection(base, error)) from None
+    except ValueError:
+        raise StoreUnreadable(_another_api(base, "its answer is not that API's JSON")) from None
+
+
+def _refusal(base: str, answer: httpx.Response) -> str:
+    """Why an answer cannot be used; empty for one that can, and for one that says `not yet`."""
+    code = answer.status_code
+    if code in {401, 403}:
+        return f"{base} wants credentials ({code}): give --traces-header 'Authorization: Bearer …'"
+    if answer.is_redirect:
+        return f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
+    if code in {429, 503}:
+        return ""
+    if code == 404:
+        return "" if _says_not_found(answer) else _another_api(base, "404 without that API's JSON")
+    return "" if answer.is_success else f"{base} answers {code}"
+
+
+def _says_not_found(answer: httpx.Response) -> bool:
+    try:
+        return bool(answer.json()["error"]["httpCode"] == 404)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _another_api(base: str, what: str) -> str:
+    return (
+        f"{base} does not answer as Jaeger's v3 API does ({what}): is it another backend's API (--traces-api), or is "
+        "a path prefix missing from the URL?"
+    )
+
+
+def _no_connection(base: str, error: Exception) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"{base} shows a certificate of an unknown CA: give --traces-ca FILE"
+    return f"nothing answers at {base} ({error})"
+
+
+async def search(source: Source, services: Collection[str], start_ns: int, end_ns: int) -> tuple[Span, ...]:
+    """The spans of all traces in a time window in which one of these services took part, 100 traces each at most."""
+    if source.spans is not None:
+        return tuple(span for span in source.spans if start_ns <= span.start_ns <= end_ns)
+    spans: dict[tuple[str, str, str], Span] = {}
+    async with source.open() as http:
+        for service in services:
+            found = await _get(http, "/api/v3/traces", _window(service, start_ns, end_ns))
+            for span in found.spans if found else ():
+                spans[span.trace_id, span.span_id, span.kind] = span
+    return tuple(spans.values())
+
+
+def _window(service: str, start_ns: int, end_ns: int) -> dict[str, str]:
+    def at(ns: int) -> str:
+        return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    return {
+        "query.serviceName": service,
+        "query.startTimeMin": at(start_ns),
+        "query.startTimeMax": at(end_ns),
+        "query.searchDepth": "100",
+    }
+
+
+async def services(source: Source) -> tuple[str, ...]:
+    """The service names that the backend knows. Raises StoreUnreadable."""
+    if source.spans is not None:
+        return tuple(dict.fromkeys(span.service for span in source.spans))
+    async with source.open() as http:
+        try:
+            answer = await http.get("/api/v3/services")
+            return tuple(map(str, answer.json()["services"]))
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise StoreUnreadable(f"{source.url} lists no services ({error})") from None
 
 
 def _found(document: Any) -> Found:
@@ -131,21 +245,16 @@ def _found(document: Any) -> Found:
         raise ValueError("it is no answer of Jaeger's v3 API") from error
 
 
-async def leave_notes(url: str, notes: Sequence[Mapping[str, Any]]) -> None:
+async def leave_notes(source: Source, notes: Sequence[Mapping[str, Any]]) -> None:
     """Tells the backend of the calls, so that its pages show the verdicts; one that takes no notes is no failure."""
-    async with _http(url) as http:
+    if source.spans is not None:
+        return
+    async with source.open() as http:
         for start in range(0, len(notes), _NOTES_AT_ONCE):
             with contextlib.suppress(httpx.HTTPError):
                 answer = await http.post("/api/calls", json=list(notes[start : start + _NOTES_AT_ONCE]))
                 if not answer.is_success:
                     return
-
-
-def _http(url: str) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(base_url=url, timeout=_ANSWER, trust_env=not is_local(url))
-    except (ImportError, ValueError) as error:  # a proxy in the environment that httpx cannot use as installed
-        raise StoreUnreadable(f"{url} cannot be asked: {error}") from None
 
 
 def is_local(url: str) -> bool:

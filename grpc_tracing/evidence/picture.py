@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from grpc_tracing.spans.model import Kind, Span
@@ -32,7 +31,8 @@ class Picture:
     """The spans of all traces of one call.
 
     `expected` are the services in order; `sent` is the span id that the requester sent on, empty: none. `exported`
-    says that a span with that id was reported, so that the trace must begin with it. `documents` are the traces as
+    says that a span with that id was reported, so that the trace must begin with it. `prefix` may stand before a
+    service's name. `documents` are the traces as
     the backend gave them, OTLP JSON.
     """
 
@@ -40,6 +40,7 @@ class Picture:
     expected: tuple[str, ...]
     sent: str = ""
     exported: bool = False
+    prefix: str = ""
     documents: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
@@ -91,14 +92,19 @@ class Picture:
         inside: set[_Id] = set()
         places = {}
         for _, span in self.tree():
-            name = folded(span.service, self.expected)
+            name = self.fold(span.service)
             if name in self.expected or _parent(span) in inside:
                 inside.add(_id(span))
             places[id(span)] = name if _id(span) in inside or name == REQUESTER else INGRESS
         return places
 
     def place(self, span: Span) -> str:
+        """Where a span of this picture was made."""
         return self._places[id(span)]
+
+    def fold(self, service: str) -> str:
+        """The expected service that a name means, else the name."""
+        return folded(service, self.expected, self.prefix)
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -122,32 +128,36 @@ class Picture:
         places = {self.place(span) for _, span in self.tree()}
         return next((name for name in reversed(order) if name in places), "")
 
-    def problems(self, traces: int) -> Iterator[str]:
-        """Why the picture is not one whole trace over the expected services; `traces` is what the records count."""
-        if not self.spans:
-            yield "the trace store holds no span of this call"
-            return
-        if self.missing_parents:
-            yield f"the trace store lacks the parent {', '.join(self.missing_parents)} of a span"
-        # Calls that share the user's own trace context stand side by side below the span that it names.
-        roots = {span.parent_id or span.span_id: self.place(span) for span in self.tops()}
-        if traces <= 1 and not self.missing_parents and len(roots) != 1:
-            named = ", ".join(roots.values()) or "its spans stand in a circle"
-            yield f"the trace has {len(roots)} roots ({named}), expected 1"
-        if missing := [edge for edge in self._expected_edges() if edge not in self.edges]:
-            yield f"the trace store shows no call {', '.join(f'{caller} > {callee}' for caller, callee in missing)}"
+    @property
+    def missing(self) -> Mapping[_Id, list[Span]]:
+        """The spans whose parent is not there, by that parent; the requester's own span is known where it is not."""
+        found: dict[_Id, list[Span]] = defaultdict(list)
+        for span in self.spans:
+            known = not self.exported and span.parent_id == self.sent
+            if span.parent_id and _parent(span) not in self._by_id and not known:
+                found[_parent(span)].append(span)
+        return found
 
-    def _expected_edges(self) -> list[Edge]:
-        first = self.expected[0]
-        path: tuple[str, ...] = self.expected
-        if self.exported:
-            path = (REQUESTER, *path) if (REQUESTER, first) in self.edges else (REQUESTER, INGRESS, *path)
-        return list(pairwise(path))
+    def at(self, place: str, kind: Kind | None = None) -> list[Span]:
+        """The spans of a place, the earliest first."""
+        return [span for _, span in self.tree() if self.place(span) == place and kind in {None, span.kind}]
+
+    def above(self, span: Span) -> list[Span]:
+        """The parents of a span, the nearest first."""
+        found: list[Span] = []
+        while (parent := self._by_id.get(_parent(span))) and parent not in found and parent is not span:
+            found.append(parent)
+            span = parent
+        return found
 
 
-def folded(service: str, expected: Sequence[str]) -> str:
-    """The expected service that a service name means: `svc1` is also `grpc-server-svc1`, both with any .namespace."""
+def folded(service: str, expected: Sequence[str], prefix: str = "") -> str:
+    """The expected service that a span's service name means.
+
+    `svc1` is also `svc1.namespace`, `svc1.namespace.svc.cluster.local` and `namespace/svc1`; `prefix` may stand before
+    the name.
+    """
     for name in expected:
-        if re.fullmatch(rf"(grpc-server-)?{re.escape(name)}(\.[^.]+)?", service):
+        if re.fullmatch(rf"(?:[\w-]+/)?(?:{re.escape(prefix)})?{re.escape(name)}(?:\.[\w.-]+)?", service):
             return name
     return service

@@ -88,6 +88,9 @@ def _w3c_fault(value: str) -> str:
 
 
 def _b3(key: str, value: str, values: _Values) -> TraceContext:
+    for companion in ("x-b3-sampled", "x-b3-flags"):
+        if len(values.get(companion, ())) > 1:
+            raise _FaultError(f"{companion} came {len(values[companion])} times")
     sampled = _b3_sampled(values)
     trace = _b3_id(value, "trace id", 16, 32)
     spans = values.get("x-b3-spanid")

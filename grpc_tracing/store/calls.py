@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-VERDICTS = ("connected", "broken", "failed")
+VERDICTS = ("connected", "broken", "failed", "unproven")
 # No call has as many; more is cut off, so that no call takes the memory of a thousand.
 _MOST = 200
 _LONGEST = 1024

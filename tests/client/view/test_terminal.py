@@ -4,14 +4,15 @@ import pytest
 
 from client.call.outcome import Outcome
 from client.call.run import Judged, Run
-from client.call.verdict import judge
+from client.call.verdict import Question, judge
 from client.view.terminal import Screen, printable, sentence
+from grpc_tracing.evidence.causes import Finding, finding
 from grpc_tracing.headers.forwarding import Decision
 from tests.client.evidence import hop, last, outcome, traceparent
 
 SWITCHED_OFF = Decision.SWITCHED_OFF
 
-EXPECTED = ("svc1", "svc2", "svc3")
+EXPECTED = Question(expected=("svc1", "svc2", "svc3"))
 GOOD = outcome(hop("svc1", traceparent()), hop("svc2", traceparent()), last("svc3", traceparent()))
 CANARY = outcome(hop("svc1", traceparent()), hop("svc2", traceparent()), last("svc3", traceparent(), version="canary"))
 BROKEN = outcome(hop("svc1", traceparent()), hop("svc2", traceparent(decision=SWITCHED_OFF)), last("svc3", trace_id=""))
@@ -20,10 +21,11 @@ DOWN = outcome(hop("svc1", traceparent()), status="UNAVAILABLE", message="svc1 -
 STEERING = outcome(hop("svc1", version="\x1b[2J", trace_id="\x1b[31m"), last("svc2", trace_id="\x1b[31m"))
 
 
-def run(*calls: Outcome, problems: tuple[str, ...] = ()) -> Run:
-    return Run("127.0.0.1:1", tuple(Judged(call, judge(call, EXPECTED)) for call in calls), problems)
+def run(*calls: Outcome, unproven: tuple[Finding, ...] = ()) -> Run:
+    return Run("127.0.0.1:1", tuple(Judged(call, judge(call, EXPECTED)) for call in calls), unproven)
 
 
+UNSAMPLED = finding("not-sampled", hop="svc1", key="traceparent")
 SENTENCES = [
     (run(GOOD), "connected", "the call passed svc1, svc2, svc3 in one trace"),
     (run(GOOD, GOOD), "connected", "all 2 calls passed svc1, svc2, svc3 in one trace each"),
@@ -34,7 +36,12 @@ SENTENCES = [
     ),
     (run(GOOD, BROKEN), "broken", "1 of 2 calls left a trace that is not whole"),
     (run(GOOD, BROKEN, DOWN), "failed", "1 of 3 calls did not succeed"),
-    (run(GOOD, problems=("the trace could not be read",)), "broken", "the calls are whole, but"),
+    (
+        run(GOOD, unproven=(finding("not-sampled", hop="svc1", key="traceparent"),)),
+        "unproven",
+        "nothing contradicts, but",
+    ),
+    (run(outcome()), "unproven", "the call left a trace that nothing shows to be whole"),
 ]
 
 
