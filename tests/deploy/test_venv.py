@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 import shutil
 import socket
@@ -17,8 +18,12 @@ import pytest
 from scripts import venv
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.timeout(600)
+
 ADVICE = "needs Python 3.11 or later with its venv module: install it (Debian: apt install python3-venv)"
 PYTHONS = ("python3", "python3.11", "python3.12", "python3.13", "python3.14", "python3.15")
+PATIENCE = 150.0
+"""Seconds for a run, which makes an environment in a few; only a hang takes longer."""
 SETTLED = "import tiny; assert tiny.WHOLE"
 
 
@@ -70,7 +75,7 @@ class Checkout:
     def run(self, **more: str) -> tuple[int, list[str]]:
         """Exit code and the lines that it said; an empty variable is none."""
         with self.start(**more) as process:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
         return process.returncode, errors.splitlines()
 
     def runs(self, code: str) -> bool:
@@ -138,7 +143,7 @@ def test_uv_is_used_where_it_is_installed(checkout: Checkout) -> None:
 
 def test_two_first_runs_side_by_side_wait_for_each_other(checkout: Checkout) -> None:
     with checkout.start() as one, checkout.start() as other:
-        said = "".join(process.communicate(timeout=60)[1] for process in (one, other))
+        said = "".join(process.communicate(timeout=PATIENCE)[1] for process in (one, other))
     assert (one.returncode, other.returncode) == (0, 0)
     waiting = "setup: another run is installing here: waiting for it"
     assert sorted(said.splitlines()) == [waiting, f"setup: installing 1 packages into {checkout.root}/.venv, once"]
@@ -243,6 +248,15 @@ def test_a_read_only_checkout_and_a_full_disk_are_said_with_the_figure_needed(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(venv.SetupError, match=r"cannot write to .*, and 250 MB are needed there; GRPC_TRACING_HOME="):
         venv.check_place(tmp_path / ".venv", venv.SIZES["local"])
+
+
+def test_a_terminal_sees_which_package_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    lines = ["Collecting grpcio==1.85.1 (from -r local.lock)\n", "  Using cached it\n", "Collecting rich==15.0.0\n"]
+    assert list(venv._shown(lines, 2)) == lines
+    assert terminal.getvalue().split("\r") == ["", "setup: grpcio, 1 of 2\x1b[K", "setup: rich, 2 of 2\x1b[K", "\x1b[K"]
 
 
 @pytest.mark.parametrize(
