@@ -1,6 +1,7 @@
 """The house's own rules: who imports whom, what is generated, what stands nowhere."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.missing import missing
 from tests.support.processes import ROOT
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -108,6 +110,8 @@ def test_the_python_of_the_protos_is_what_scripts_gen_makes(tmp_path: Path) -> N
 
 
 def tracked() -> list[Path]:
+    if not (shutil.which("git") and (ROOT / ".git").exists()):
+        missing("no git, or no checkout by it, to say which files are ours")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [ROOT / name for name in listed.split("\0") if name]
 
