@@ -4,6 +4,7 @@ The local mesh, compose and Kubernetes all say what stands here.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 NAMESPACE = "grpc-tracing"
 TRUST_DOMAIN = "cluster.local"
@@ -17,17 +18,52 @@ OTLP_HTTP_PORT = 4318
 
 INGRESS = "ingress"
 CLIENT = "client"
-SERVICES = ("svc1", "svc2", "svc3")
 
-# Who may call whom, by service account. What is not here is denied.
-EDGES = (
-    (INGRESS, "svc1"),
-    (CLIENT, "svc1"),
-    ("svc1", "svc2"),
-    ("svc2", "svc3"),
-)
+FEWEST_HOPS: Final = 2
+MOST_HOPS: Final = 9
+PROPAGATE_ALSO: Final = ("x-lane", "end-user")
+"""What every service forwards beside the trace headers."""
 
-IDENTITIES = (INGRESS, CLIENT, *SERVICES)
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The services in the order of a call: the first is called from outside, the last calls nobody."""
+
+    services: tuple[str, ...]
+
+    @property
+    def first(self) -> str:
+        return self.services[0]
+
+    @property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """Who may call whom, by service account. What is not here is denied."""
+        return (
+            (INGRESS, self.first),
+            (CLIENT, self.first),
+            *zip(self.services, self.services[1:], strict=False),
+        )
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return (INGRESS, CLIENT, *self.services)
+
+    def next_hop(self, service: str) -> str | None:
+        """The service that this one calls; None for the last one."""
+        return next((callee for caller, callee in self.edges if caller == service), None)
+
+    def callers(self, service: str) -> tuple[str, ...]:
+        """The service accounts that may call this service."""
+        return tuple(caller for caller, callee in self.edges if callee == service)
+
+
+def of_length(hops: int) -> Chain:
+    """svc1 to svcN."""
+    return Chain(tuple(f"svc{number}" for number in range(1, hops + 1)))
+
+
+DEFAULT: Final = of_length(3)
+"""The services that have a package and manifests of their own; compose and Kubernetes run these."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +101,3 @@ def spiffe_id(account: str) -> str:
 def spiffe_prefix() -> str:
     """What every identity of this namespace begins with."""
     return f"spiffe://{TRUST_DOMAIN}/ns/{NAMESPACE}/sa/"
-
-
-def next_hop(service: str) -> str | None:
-    """The service that this one calls; None for the last one."""
-    return next((callee for caller, callee in EDGES if caller == service), None)
-
-
-def callers(service: str) -> tuple[str, ...]:
-    """The service accounts that may call this service."""
-    return tuple(caller for caller, callee in EDGES if callee == service)

@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        super().error(self.explained(message))
+        self.exit(2, f"{self.prog}: error: {self.explained(message)}\n")  # in one line, without the usage
 
     def explained(self, message: str) -> str:
         """The message, with a near word for the one that it is about."""

@@ -113,7 +113,7 @@ def _name(common_name: str) -> x509.Name:
 def _alternative_names(account: str) -> x509.SubjectAlternativeName:
     # Exactly one URI, as SPIFFE wants it; the DNS names serve plain gRPC clients, which check nothing else.
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(topology.spiffe_id(account))]
-    if account in topology.SERVICES:
+    if account not in (topology.INGRESS, topology.CLIENT):
         names += [x509.DNSName(name) for name in topology.host_names(account)]
     return x509.SubjectAlternativeName(names)
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chain import topology
+from chain.topology import Chain
 from grpc_tracing.values import positive_duration
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
+
+_HOPS = f"{topology.FEWEST_HOPS} to {topology.MOST_HOPS}"
 
 Tracer = Literal["otlp", "zipkin", "none"]
 
@@ -26,6 +29,7 @@ class Options:
     pages_port: int = topology.PAGES_PORT
     otlp_grpc_port: int = topology.OTLP_GRPC_PORT
     otlp_http_port: int = topology.OTLP_HTTP_PORT
+    hops: int = len(topology.DEFAULT.services)
     replicas: int = 1
     mesh: bool = True
     mtls: bool = True
@@ -40,9 +44,11 @@ class Options:
 
     def __post_init__(self) -> None:
         """MeshError for what does not go together."""
-        parse_propagate(self.propagate)
-        parse_faults(self.faults)
-        parse_run(self.run)
+        if not topology.FEWEST_HOPS <= self.hops <= topology.MOST_HOPS:
+            raise MeshError(f"--hops {self.hops}: write {_HOPS}")
+        parse_propagate(self.propagate, self.chain)
+        parse_faults(self.faults, self.chain)
+        parse_run(self.run, self.chain)
         needs_mesh = {
             "--replicas": self.replicas > 1,
             "--faults": bool(self.faults),
@@ -52,6 +58,10 @@ class Options:
         for option, given in needs_mesh.items():
             if given and not self.mesh:
                 raise MeshError(f"{option} needs Envoys: leave it out, or leave --no-mesh out")
+
+    @property
+    def chain(self) -> Chain:
+        return topology.of_length(self.hops)
 
     @property
     def has_store(self) -> bool:
@@ -69,6 +79,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         ("--otlp-http-port", topology.OTLP_HTTP_PORT, "spans by OTLP over HTTP, and Zipkin's"),
     ):
         add(option, type=_port, metavar="PORT", help=f"{what}, on 127.0.0.1; 0: any free one [{default}]")
+    add("--hops", type=_hops, metavar="N", help=f"how many services: {_HOPS} [{len(topology.DEFAULT.services)}]")
     add("--replicas", type=_replicas, metavar="N", help="of each service, with a sidecar each [1]")
     add("--no-mesh", dest="mesh", action="store_false", help="no Envoys: the three services alone")
     add("--no-mtls", dest="mtls", action="store_false", help="plaintext between sidecars: no identities, no denial")
@@ -99,14 +110,14 @@ def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-def parse_propagate(texts: tuple[str, ...]) -> dict[str, str]:
+def parse_propagate(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, str]:
     """TALK_PROPAGATE by service; what is wrong with the right side only the service knows."""
-    return dict(_by_service("--propagate", text) for text in texts)
+    return dict(_by_service("--propagate", text, chain) for text in texts)
 
 
-def parse_run(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def parse_run(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, tuple[str, ...]]:
     """The command to run in a service's place, by service."""
-    pairs = [_by_service("--run", text) for text in texts]
+    pairs = [_by_service("--run", text, chain) for text in texts]
     try:
         commands = {service: tuple(shlex.split(command)) for service, command in pairs}
     except ValueError as error:
@@ -116,19 +127,19 @@ def parse_run(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return commands
 
 
-def parse_faults(texts: tuple[str, ...]) -> dict[str, tuple[Fault, ...]]:
+def parse_faults(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, tuple[Fault, ...]]:
     """Faults by service, in the order given."""
     faults: dict[str, tuple[Fault, ...]] = {}
     for text in texts:
-        service, fault = _by_service("--faults", text)
+        service, fault = _by_service("--faults", text, chain)
         faults[service] = (*faults.get(service, ()), _fault(fault))
     return faults
 
 
-def _by_service(option: str, text: str) -> tuple[str, str]:
+def _by_service(option: str, text: str, chain: Chain) -> tuple[str, str]:
     service, equals, value = text.partition("=")
-    if service not in topology.SERVICES or not equals or not value:
-        raise MeshError(f"{option} {text}: begin with {', '.join(f'{name}=' for name in topology.SERVICES)}")
+    if service not in chain.services or not equals or not value:
+        raise MeshError(f"{option} {text}: begin with {', '.join(f'{name}=' for name in chain.services)}")
     return service, value
 
 
@@ -167,6 +178,12 @@ def _program(text: str) -> str:
 def _port(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _hops(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {_HOPS}")
     return int(text)
 
 

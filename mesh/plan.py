@@ -88,18 +88,18 @@ class Plan:
 def workloads(options: Options) -> tuple[Workload, ...]:
     found = [
         Workload(service if number == 1 else f"{service}-{number}", service)
-        for service in topology.SERVICES
+        for service in options.chain.services
         for number in range(1, options.replicas + 1)
     ]
-    if options.mesh:
-        lane = topology.CANARY
+    lane = topology.CANARY
+    if options.mesh and lane.service in options.chain.services:
         found.append(Workload(f"{lane.service}-{lane.version}", lane.service, lane.version))
     return tuple(found)
 
 
 def entry_name(options: Options) -> str:
     """The process that listens on the public port."""
-    return topology.INGRESS if options.mesh else topology.SERVICES[0]
+    return topology.INGRESS if options.mesh else options.chain.first
 
 
 def plan(options: Options, state: State, ports: Ports) -> Plan:
@@ -116,8 +116,9 @@ class _Meshed:
         self.state = state
         self.ports = ports
         self.envoy = Path(options.envoy) if options.envoy else binary.find()
-        self.faults = parse_faults(options.faults)
+        self.faults = parse_faults(options.faults, options.chain)
         self.workloads = workloads(options)
+        self.chain = options.chain
 
     def plan(self) -> Plan:
         store = (_store(self.ports),) if self.options.has_store else ()
@@ -131,7 +132,7 @@ class _Meshed:
 
     def _service(self, workload: Workload) -> Process:
         listen = self.state.socket(workload.name, "app")
-        following = topology.next_hop(workload.service)
+        following = self.chain.next_hop(workload.service)
         target = f"unix:{self.state.socket(workload.name, 'out')}" if following else "none"
         return _talk(self.options, workload, f"unix:{listen}", target, tier=1, sockets=(listen,))
 
@@ -146,12 +147,12 @@ class _Meshed:
         return self.state.envoy / f"{name}.yaml"
 
     def _ingress(self) -> Json:
-        first = topology.SERVICES[0]
+        first = self.chain.first
         node = self._node(topology.INGRESS, topology.INGRESS, "v1", label=f"{topology.INGRESS} -> {first}")
         return nodes.ingress(node, Tcp(HOST, self.ports.entry), self._inbounds(first))
 
     def _sidecar(self, workload: Workload) -> Json:
-        following = topology.next_hop(workload.service)
+        following = self.chain.next_hop(workload.service)
         lane = topology.CANARY
         return nodes.sidecar(
             self._node(workload.sidecar, workload.service, workload.version, label=f"{workload.name}'s sidecar"),
@@ -172,6 +173,7 @@ class _Meshed:
             identity=Files.of(self.state.identities, account) if self.options.mtls else None,
             tracing=self._tracing(),
             access_log=self.options.access_log,
+            chain=self.chain,
             label=label,
         )
 
@@ -192,13 +194,13 @@ class _Meshed:
 
 def _bare_service(options: Options, state: State, ports: Ports, workload: Workload) -> Process:
     """Without Envoys: the first service on the public port, the others on Unix sockets that only we may open."""
-    first = workload.service == topology.SERVICES[0]
+    first = workload.service == options.chain.first
     own = state.socket(workload.name, "app")
     listen = f"{HOST}:{ports.entry}" if first else f"unix:{own}"
-    following = topology.next_hop(workload.service)
+    following = options.chain.next_hop(workload.service)
     target = f"unix:{state.socket(following, 'app')}" if following else "none"
     # A caller stops before the one it calls: calls in flight finish.
-    tier = topology.SERVICES.index(workload.service)
+    tier = options.chain.services.index(workload.service)
     return _talk(options, workload, listen, target, tier=tier, sockets=() if first else (own,))
 
 
@@ -212,16 +214,22 @@ def _talk(
         "TALK_NEXT_HOP": next_hop,
         "TALK_DRAIN_PAUSE": os.environ.get("TALK_DRAIN_PAUSE", "0s"),  # no load balancer has to notice first
     }
+    if following := options.chain.next_hop(workload.service):
+        environment["TALK_NEXT_NAME"] = following
     if workload.version != "v1":
         environment["TALK_VERSION"] = workload.version
-    propagate = parse_propagate(options.propagate).get(workload.service)
+    propagate = parse_propagate(options.propagate, options.chain).get(workload.service)
     if propagate is not None:
         environment["TALK_PROPAGATE"] = propagate
-    if foreign := parse_run(options.run).get(workload.service):
+    if foreign := parse_run(options.run, options.chain).get(workload.service):
         environment["PYTHONSAFEPATH"] = ""  # our scripts set it for our own programs
         probe = Probe("listens", listen)  # not every hop serves gRPC's health
         return Process(workload.name, foreign, probe, tier, environment, sockets, Path(options.run_folder or ROOT))
-    command = (sys.executable, "-m", workload.service)
+    module = workload.service
+    if module not in topology.DEFAULT.services:
+        module = "talk"
+        environment["TALK_PROPAGATE_ALSO"] = ",".join(topology.PROPAGATE_ALSO)
+    command = (sys.executable, "-m", module)
     return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import yaml
 
-from chain import topology
 from mesh import ports, process
 from mesh.envoy import admin, binary
 from mesh.errors import MeshError
@@ -57,7 +56,7 @@ class Supervisor:
         """MeshError where a port, a binary or a configuration is not as it must be; then call stop()."""
         self.ports = self._hold_ports()
         if self.options.mtls and self.options.mesh:
-            write(Authority(), self.state.identities, *topology.IDENTITIES)
+            write(Authority(), self.state.identities, *self.options.chain.identities)
         self.plan = plan(self.options, self.state, self.ports)
         self._configure(self.plan)
         self._write_facts()
@@ -122,6 +121,7 @@ class Supervisor:
             "pid": os.getpid(),
             "directory": str(self.state.directory),
             "options": asdict(self.options),
+            "services": list(self.options.chain.services),
             **self._addresses(),
             "processes": [self._describe(child) for child in self.children.values()],
         }

@@ -205,10 +205,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 
-def load(file: Path, environ: Mapping[str, str]) -> Config:
-    """Reads `file` (or the one that TALK_CONFIG names), then TALK_* variables. ConfigError: exit code 2."""
+def load(file: Path | None, environ: Mapping[str, str]) -> Config:
+    """Reads `file` (or the one that TALK_CONFIG names), if any, then TALK_* variables. ConfigError: exit code 2."""
     source = Path(environ["TALK_CONFIG"]) if environ.get("TALK_CONFIG") else file
-    values = dict(_read_settings(source)) | dict(_environment_settings(environ))
+    read = dict(_read_settings(source)) if source else {}
+    values = read | dict(_environment_settings(environ))
     where = {key: origin for key, (origin, _) in values.items()}
     settings = {key: setting.default for key, setting in SETTINGS.items()}
     for key, (origin, raw) in values.items():
@@ -216,7 +217,12 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
             settings[key] = SETTINGS[key].parse(raw)
         except ValueError as error:
             raise ConfigError(f"{origin}: {error}") from error
-    return _build(settings, lambda key: where.get(key, f"{source}: {key}"))
+    return _build(settings, lambda key: where.get(key) or _place(source, key))
+
+
+def _place(source: Path | None, key: str) -> str:
+    """Where a setting is to be written that stands nowhere."""
+    return f"{source}: {key}" if source else f"environment: TALK_{key.upper()}"
 
 
 def _read_settings(file: Path) -> Iterator[tuple[str, tuple[str, Any]]]:

@@ -38,7 +38,7 @@ _BRIEF: Final = 1.0
 _CHECKING: Final = 0.2
 
 
-def run(file: Path) -> int:
+def run(file: Path | None) -> int:
     """Reads the configuration, serves until SIGTERM or Ctrl-C, and returns the exit code."""
     try:
         config = load(file, os.environ)

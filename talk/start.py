@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 
-def main(file: Path) -> int:
-    """Runs the service of one YAML file until SIGTERM or Ctrl-C; returns the exit code."""
+def main(file: Path | None) -> int:
+    """Runs the service of one YAML file, or of variables alone, until SIGTERM or Ctrl-C; returns the exit code."""
     # gRPC's core writes lines of its own past any logging; what they say comes back as statuses and errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from talk.server import run  # noqa: PLC0415 (the core reads the variable when it is imported)

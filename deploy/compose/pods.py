@@ -16,7 +16,7 @@ from mesh.envoy import nodes
 from mesh.envoy.parts import Json, Node, Pipe, Tcp, Tracing
 from mesh.identities import Authority, Files, write
 
-WORKLOADS = (topology.INGRESS, *topology.SERVICES)
+WORKLOADS = (topology.INGRESS, *topology.DEFAULT.services)
 
 # Within a pod, on its loopback: where the service listens, and where its sidecar takes the calls that go out.
 APP = Tcp("127.0.0.1", 9995)
@@ -61,8 +61,8 @@ def configuration(workload: str, collector: str) -> Json:
         label=_label(workload),
     )
     if workload == topology.INGRESS:
-        return nodes.ingress(node, _everywhere(topology.INGRESS_PORT), (_sidecar(topology.SERVICES[0]),))
-    following = topology.next_hop(workload)
+        return nodes.ingress(node, _everywhere(topology.INGRESS_PORT), (_sidecar(topology.DEFAULT.services[0]),))
+    following = topology.DEFAULT.next_hop(workload)
     return nodes.sidecar(
         node,
         inbound=_everywhere(topology.SERVICE_PORT),
@@ -74,7 +74,7 @@ def configuration(workload: str, collector: str) -> Json:
 
 def _label(workload: str) -> str:
     ingress = workload == topology.INGRESS
-    return f"{workload} -> {topology.SERVICES[0]}" if ingress else f"{workload}'s sidecar"
+    return f"{workload} -> {topology.DEFAULT.services[0]}" if ingress else f"{workload}'s sidecar"
 
 
 def _everywhere(port: int) -> Tcp:

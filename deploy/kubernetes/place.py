@@ -215,7 +215,7 @@ def _test(place: str, parsed: argparse.Namespace, requester: list[str]) -> int:
     deployed = {
         found["metadata"]["name"] for found in data.find("deployments", "--selector", OURS, namespace=NAMESPACE)
     }
-    if topology.host(topology.SERVICES[0]) not in deployed:
+    if topology.host(topology.DEFAULT.services[0]) not in deployed:
         say(place, f"nothing is deployed: ./apply.sh {place} deploys it")
         return 2
     with _ingress(data, parsed, place, requester) as target, _trace_store(data, deployed) as traces:

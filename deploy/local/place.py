@@ -44,8 +44,8 @@ def _test(parsed: argparse.Namespace, requester: list[str]) -> int:
         return _call_mesh(control.status(parsed.state), requester)
     if not given.keys() & {"mesh", "envoy"} and _has_no_envoy():
         given["mesh"] = False
-    cli.say("starting one for this test")
     wanted = Options(**ANY_PORTS | given)  # first, so that wrong use leaves no folder behind
+    cli.say("starting one for this test")
     with control.private(wanted, State(_private_directory()), cli.say) as found:
         return _call_mesh(found, requester)
 
@@ -92,4 +92,6 @@ def test_parser() -> Parser:
 def _call_mesh(found: dict[str, Any], requester: list[str]) -> int:
     traces = ["--traces", found["traces"]] if found["traces"] else []
     otlp = ["--otlp", found["otlp_http"]] if found["otlp_http"] else []
-    return call_requester(["--target", found["target"], *traces, *otlp, *requester])
+    # Before the user's own, which holds where it is given.
+    expect = ["--expect", ",".join(found["services"])]
+    return call_requester(["--target", found["target"], *expect, *traces, *otlp, *requester])

@@ -29,7 +29,7 @@ RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,reset"
 
 def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     """The way in, and the one hop that retries: retrying at two hops multiplies."""
-    service = _first_service()
+    service = node.chain.first
     filters = manager(
         node,
         "ingress",
@@ -65,17 +65,13 @@ def sidecar(
     """
     listeners = [_inbound(node, inbound, faults)]
     clusters = [cluster("app", app)]
-    following = topology.next_hop(node.service)
+    following = node.chain.next_hop(node.service)
     if outbound is not None and following is not None:
         listeners.append(_outbound(node, outbound, following, lane=bool(canary)))
         clusters.append(_hop(node, following, following, upstream))
         if canary:
             clusters.append(_hop(node, _lane_cluster(), following, canary))
     return bootstrap(node, listeners, clusters)
-
-
-def _first_service() -> str:
-    return next(callee for caller, callee in topology.EDGES if caller == topology.INGRESS)
 
 
 def _lane_cluster() -> str:
@@ -87,7 +83,7 @@ def _hop(node: Node, name: str, service: str, upstream: Addresses) -> Json:
 
 
 def _inbound(node: Node, where: Address, faults: tuple[Fault, ...]) -> Json:
-    filters = [_only_callers(node.service)] if node.identity else []
+    filters = [_only_callers(node)] if node.identity else []
     filters += [_fault(fault) for fault in faults]
     settings = manager(
         node,
@@ -132,10 +128,10 @@ def _on_the_lane() -> Json:
     return {"name": topology.CANARY.header, "string_match": {"exact": topology.CANARY.value}}
 
 
-def _only_callers(service: str) -> Json:
+def _only_callers(node: Node) -> Json:
     principals = [
         {"authenticated": {"principal_name": {"exact": topology.spiffe_id(caller)}}}
-        for caller in topology.callers(service)
+        for caller in node.chain.callers(node.service)
     ]
     policy = {"permissions": [{"any": True}], "principals": principals}
     rules = {"action": "ALLOW", "policies": {"callers": policy}}

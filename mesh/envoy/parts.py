@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chain import topology
+from chain.topology import Chain
 from mesh.identities import Files
 
 Json = dict[str, Any]
@@ -68,6 +69,7 @@ class Node:
     identity: Files | None = None
     tracing: Tracing | None = None
     access_log: bool = False
+    chain: Chain = topology.DEFAULT
     label: str = field(default="", kw_only=True)  # how its own error messages begin; by default its name
 
     @property

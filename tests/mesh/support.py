@@ -17,6 +17,7 @@ import grpc
 import httpx
 import psutil
 
+from mesh.identities import Files
 from protos import hop_pb2, landing_pb2
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import wait_for
@@ -125,6 +126,17 @@ class Outcome:
     def trace_ids(self) -> list[str]:
         """Each once, in the order of the hops."""
         return list(dict.fromkeys(hop.trace_id for hop in self.hops))
+
+
+def files(one: Mesh, account: str) -> Files:
+    return Files.of(Path(one.facts["identities"]), account)
+
+
+def credentials(one: Mesh, account: str) -> grpc.ChannelCredentials:
+    own = files(one, account)
+    return grpc.ssl_channel_credentials(
+        Path(own.ca).read_bytes(), Path(own.key).read_bytes(), Path(own.certificate).read_bytes()
+    )
 
 
 @contextmanager

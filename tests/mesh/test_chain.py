@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from chain import topology
-from mesh.identities import Authority, Files
-from tests.mesh.support import Json, Mesh, call, channel, run, talk
+from mesh.identities import Authority
+from tests.mesh.support import Json, Mesh, call, channel, credentials, files, run, talk
 
 TRACED = [
     ("ingress", "CLIENT"),
@@ -107,17 +107,6 @@ def test_any_request_id_arrives_as_it_was_sent_and_the_call_is_traced(shared_mes
 # Who may call whom, tried at each sidecar's port with each identity.
 
 
-def files(mesh: Mesh, account: str) -> Files:
-    return Files.of(Path(mesh.facts["identities"]), account)
-
-
-def credentials(mesh: Mesh, account: str) -> grpc.ChannelCredentials:
-    own = files(mesh, account)
-    return grpc.ssl_channel_credentials(
-        Path(own.ca).read_bytes(), Path(own.key).read_bytes(), Path(own.certificate).read_bytes()
-    )
-
-
 def stranger(mesh: Mesh) -> grpc.ChannelCredentials:
     """A certificate with the right name, from an authority of its own."""
     identity = Authority().issue("svc2")
@@ -128,13 +117,13 @@ def anonymous(mesh: Mesh) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(Path(files(mesh, "svc2").ca).read_bytes())
 
 
-@pytest.mark.parametrize("service", topology.SERVICES)
-@pytest.mark.parametrize("caller", topology.IDENTITIES)
+@pytest.mark.parametrize("service", topology.DEFAULT.services)
+@pytest.mark.parametrize("caller", topology.DEFAULT.identities)
 def test_only_the_tables_edges_may_be_called(shared_mesh: Mesh, caller: str, service: str) -> None:
     address = shared_mesh.facts["inbound"][service]
     with channel(address, credentials(shared_mesh, caller), f"grpc-server-{service}") as connection:
         outcome = talk(connection)
-    if (caller, service) in topology.EDGES:
+    if (caller, service) in topology.DEFAULT.edges:
         assert outcome.code is grpc.StatusCode.OK
         assert outcome.hops[0].peer == topology.spiffe_id(caller)
     else:

@@ -20,7 +20,7 @@ ZIPKIN = Tracing(Tcp("traces", 4318), zipkin=True, batches=True)
 @pytest.fixture(scope="module")
 def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("identities")
-    write(Authority(), path, *topology.IDENTITIES)
+    write(Authority(), path, *topology.DEFAULT.identities)
     return path
 
 
@@ -42,7 +42,7 @@ def sidecar(one: Node, host: str = "127.0.0.1", **more: Any) -> Json:
 
 
 def every_shape(identities: Path) -> Iterator[tuple[str, Json]]:
-    for account in topology.SERVICES:
+    for account in topology.DEFAULT.services:
         yield account, sidecar(node(identities, account))
         yield f"{account} in the clear, untraced", sidecar(node(None, account, None))
         yield f"{account} by Zipkin, by name", sidecar(node(identities, account, ZIPKIN), host="grpc-server-svc2")
@@ -110,15 +110,15 @@ def test_the_last_service_calls_nobody(identities: Path) -> None:
     assert [listener["name"] for listener in shape["static_resources"]["listeners"]] == ["inbound"]
 
 
-@pytest.mark.parametrize("service", topology.SERVICES)
+@pytest.mark.parametrize("service", topology.DEFAULT.services)
 def test_a_sidecar_lets_in_whom_the_table_names_and_calls_whom_it_names(identities: Path, service: str) -> None:
     shape = sidecar(node(identities, service))
     allowed = [
         principal["authenticated"]["principal_name"]["exact"] for principal in next(everywhere(shape, "principals"))
     ]
-    assert allowed == [topology.spiffe_id(caller) for caller in topology.callers(service)]
+    assert allowed == [topology.spiffe_id(caller) for caller in topology.DEFAULT.callers(service)]
     called = {
         san["matcher"].get("exact") for sans in everywhere(shape, "match_typed_subject_alt_names") for san in sans
     }
-    following = topology.next_hop(service)
+    following = topology.DEFAULT.next_hop(service)
     assert called == {None, topology.spiffe_id(following)} if following else called == {None}

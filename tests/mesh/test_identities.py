@@ -15,7 +15,7 @@ from mesh.identities import Authority, Files, write
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("identities")
-    write(Authority(), path, *topology.IDENTITIES)
+    write(Authority(), path, *topology.DEFAULT.identities)
     return path
 
 
@@ -27,13 +27,13 @@ def names(found: x509.Certificate) -> x509.SubjectAlternativeName:
     return found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
 
-@pytest.mark.parametrize("account", topology.IDENTITIES)
+@pytest.mark.parametrize("account", topology.DEFAULT.identities)
 def test_a_certificate_holds_one_uri_the_spiffe_id(directory: Path, account: str) -> None:
     uris = names(certificate(directory, account)).get_values_for_type(x509.UniformResourceIdentifier)
     assert uris == [f"spiffe://cluster.local/ns/grpc-tracing/sa/{account}"]
 
 
-@pytest.mark.parametrize("account", topology.IDENTITIES)
+@pytest.mark.parametrize("account", topology.DEFAULT.identities)
 def test_a_certificate_serves_both_ends_and_signs_no_other(directory: Path, account: str) -> None:
     extensions = certificate(directory, account).extensions
     usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -65,5 +65,5 @@ def test_only_the_authority_that_issued_a_certificate_vouches_for_it(directory: 
 
 def test_files_are_the_owners_alone_and_the_authoritys_key_is_none_of_them(directory: Path) -> None:
     found = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
-    expected = {f"{account}.{kind}" for account in topology.IDENTITIES for kind in ("pem", "key")} | {"ca.pem"}
+    expected = {f"{account}.{kind}" for account in topology.DEFAULT.identities for kind in ("pem", "key")} | {"ca.pem"}
     assert found == dict.fromkeys(expected, 0o600)

@@ -24,8 +24,8 @@ WRONG = {
     ("faults", "svc3=abort:GONE:50%"): "no gRPC status",
     ("faults", "svc3=abort:UNAVAILABLE:101%"): "write abort:STATUS:PERCENT%",
     ("faults", "svc3=abort:UNAVAILABLE:50"): "write abort:STATUS:PERCENT%",
-    ("faults", "svc3=delay:10m:5%"): "no delay",
-    ("faults", "svc3=delay:0s:5%"): "no delay",
+    ("faults", "svc3=delay:10x:5%"): "is not a duration",
+    ("faults", "svc3=delay:0s:5%"): "is zero: write a duration above 0",
     ("faults", "svc3=crash:now:5%"): "write abort:STATUS:PERCENT%",
     ("propagate", "svc2"): "begin with",
     ("propagate", "client=none"): "begin with",
@@ -79,7 +79,8 @@ def parse(*arguments: str) -> dict[str, object]:
 
 def test_every_field_is_an_option_and_only_what_is_given_counts() -> None:
     everything = parse(
-        *("--port", "1", "--pages-port", "2", "--otlp-grpc-port", "3", "--otlp-http-port", "4", "--replicas", "2"),
+        *("--hops", "5", "--replicas", "2"),
+        *("--port", "1", "--pages-port", "2", "--otlp-grpc-port", "3", "--otlp-http-port", "4"),
         *("--no-mesh", "--no-mtls", "--tracer", "zipkin", "--propagate", "svc2=none", "--faults", "svc3=delay:1s:1%"),
         *("--run", "svc2=x", "--batch-spans", "--access-log", "--envoy", "/envoy"),
     )
@@ -89,9 +90,23 @@ def test_every_field_is_an_option_and_only_what_is_given_counts() -> None:
     assert parse("--propagate", "svc1=none", "--propagate", "svc2=none") == {"propagate": ("svc1=none", "svc2=none")}
 
 
-@pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "x"), ("--replicas", "0"), ("--tracer", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("--port", "65536"), ("--port", "x"), ("--replicas", "0"), ("--hops", "x"), ("--tracer", "x")]
+)
 def test_a_value_out_of_range_is_wrong_usage(arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         parse(*arguments)
     assert left.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hops", [0, 1, 10])
+def test_a_chain_too_short_or_too_long_is_refused_in_a_line(hops: int) -> None:
+    with pytest.raises(MeshError, match=f"^--hops {hops}: write 2 to 9$"):
+        Options(hops=hops)
+
+
+def test_options_by_service_know_the_services_of_a_longer_chain() -> None:
+    assert Options(hops=4, propagate=("svc4=none",)).chain.services == ("svc1", "svc2", "svc3", "svc4")
+    with pytest.raises(MeshError, match=r"begin with svc1=, svc2=$"):
+        Options(hops=2, propagate=("svc3=none",))

@@ -28,6 +28,18 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert (config.next_hop.target, config.next_hop.name) == ("dns:///svc3:9996", "dns:///svc3:9996")
 
 
+def test_without_a_file_the_variables_say_all() -> None:
+    config = load(None, {"TALK_NAME": "svc4", "TALK_NEXT_HOP": "none"})
+    assert (config.identity.service, config.next_hop) == ("svc4", None)
+
+
+@pytest.mark.parametrize("given", [{}, {"TALK_NAME": "svc4"}])
+def test_without_a_file_what_is_missing_is_a_variable(given: dict[str, str]) -> None:
+    missing = "TALK_NEXT_HOP" if given else "TALK_NAME"
+    with pytest.raises(ConfigError, match=f"^environment: {missing}: missing; write "):
+        load(None, given)
+
+
 def test_another_file_may_be_named(tmp_path: Path) -> None:
     file = written(tmp_path, "name: other\nnext_hop: none\n")
     assert load(Path("nowhere.yaml"), {"TALK_CONFIG": str(file)}).identity.service == "other"

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-PODS = [f"{service}{part}" for service in topology.SERVICES for part in ("", "-pod", "-sidecar")]
+PODS = [f"{service}{part}" for service in topology.DEFAULT.services for part in ("", "-pod", "-sidecar")]
 RUNNING = sorted([*PODS, "ingress", "traces"])
 EDGES = [["requester", "ingress"], ["ingress", "svc1"], ["svc1", "svc2"], ["svc2", "svc3"]]
 
@@ -65,7 +65,7 @@ def test_ports_are_open_on_the_loopback_alone(compose: Project) -> None:
         assert bool(published) == (service in ("ingress", "traces"))
 
 
-@pytest.mark.parametrize("workload", ["ingress", *topology.SERVICES])
+@pytest.mark.parametrize("workload", ["ingress", *topology.DEFAULT.services])
 def test_a_workload_sees_no_identity_but_its_own(compose: Project, workload: str) -> None:
     container = "ingress" if workload == "ingress" else f"{workload}-sidecar"
     listing = "import os; print(*sorted(os.listdir('/pod')))"
@@ -122,7 +122,7 @@ def _keys(compose: Project) -> list[str]:
     read = "print(open('/pod/{0}.key').read())"
     return [
         docker("exec", f"{compose.name}-{service}-sidecar-1", "python", "-c", read.format(service))
-        for service in topology.SERVICES
+        for service in topology.DEFAULT.services
     ]
 
 

@@ -76,18 +76,18 @@ def compose() -> dict[str, Any]:
 
 
 def test_compose_has_a_pod_for_each_service_and_a_volume_for_each_workload(compose: dict[str, Any]) -> None:
-    pods_of = [f"{service}{part}" for service in topology.SERVICES for part in ("", "-pod", "-sidecar")]
+    pods_of = [f"{service}{part}" for service in topology.DEFAULT.services for part in ("", "-pod", "-sidecar")]
     assert set(compose["services"]) == {*pods_of, "identities", "ingress", "traces", "jaeger"}
     assert set(compose["volumes"]) == set(pods.WORKLOADS)
     mounted = [volume.split(":") for volume in compose["services"]["identities"]["volumes"]]
     assert mounted == [[workload, f"/pods/{workload}"] for workload in pods.WORKLOADS]
 
 
-@pytest.mark.parametrize("service", topology.SERVICES)
+@pytest.mark.parametrize("service", topology.DEFAULT.services)
 def test_a_compose_pod_is_wired_as_its_envoy_expects(compose: dict[str, Any], service: str) -> None:
     parts = compose["services"]
     app, pod, sidecar = parts[service], parts[f"{service}-pod"], parts[f"{service}-sidecar"]
-    last = topology.next_hop(service) is None
+    last = topology.DEFAULT.next_hop(service) is None
     assert app["environment"]["TALK_LISTEN"] == f"{pods.APP.host}:{pods.APP.port}"
     onward = f"ipv4:{pods.OUTBOUND.host}:{pods.OUTBOUND.port}"
     assert app["environment"]["TALK_NEXT_HOP"] == ("none" if last else onward)
@@ -99,7 +99,7 @@ def test_a_compose_pod_is_wired_as_its_envoy_expects(compose: dict[str, Any], se
 
 def test_compose_starts_envoy_as_the_local_mesh_does(compose: dict[str, Any]) -> None:
     expected = binary.command(Path("envoy"), pods.FOLDER / "envoy.yaml")
-    for name in ("ingress", *(f"{service}-sidecar" for service in topology.SERVICES)):
+    for name in ("ingress", *(f"{service}-sidecar" for service in topology.DEFAULT.services)):
         envoy = compose["services"][name]
         assert [*envoy["entrypoint"], *envoy["command"]] == expected
         assert f'Path("{pods.ADMIN.path}")' in envoy["healthcheck"]["test"][-1]
@@ -113,7 +113,7 @@ def test_compose_publishes_the_topology_s_ports_on_the_loopback(compose: dict[st
 
 
 def test_compose_s_health_checks_never_use_a_proxy(compose: dict[str, Any]) -> None:
-    for service in topology.SERVICES:
+    for service in topology.DEFAULT.services:
         assert '("grpc.enable_http_proxy", 0)' in compose["services"][service]["healthcheck"]["test"][-1]
     assert "ProxyHandler({})" in compose["services"]["traces"]["healthcheck"]["test"][-1]
 

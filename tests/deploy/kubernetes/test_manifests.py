@@ -53,7 +53,7 @@ def test_all_components_stand_together(tmp_path: Path) -> None:
 def test_what_the_mesh_gets_says_whom_the_topology_lets_call_whom() -> None:
     policies = Cluster(render(K8S / "mesh")).of("AuthorizationPolicy")
     allowed = {policy["metadata"]["name"]: set(_callers(policy)) for policy in policies}
-    expected = {topology.host(service): set(topology.callers(service)) for service in topology.SERVICES}
+    expected = {topology.host(service): set(topology.DEFAULT.callers(service)) for service in topology.DEFAULT.services}
     assert allowed == expected | {"deny-by-default": set()}
     assert next(p for p in policies if p["metadata"]["name"] == "deny-by-default")["spec"] == {}
 
@@ -73,10 +73,10 @@ def test_identities_are_in_the_topology_s_trust_domain() -> None:
 def test_network_policies_say_whom_the_topology_lets_call_whom(tmp_path: Path) -> None:
     found = Cluster(render_with(("network-policies", "traces", "gateway-api"), tmp_path)).of("NetworkPolicy")
     by_name = {policy["metadata"]["name"]: policy["spec"] for policy in found}
-    for caller, callee in topology.EDGES:
+    for caller, callee in topology.DEFAULT.edges:
         sources = by_name[topology.host(callee)]["ingress"][0]["from"]
         assert _network_source(caller) in sources, f"{caller} may call {callee}"
-    assert {name: len(by_name[topology.host(name)]["ingress"][0]["from"]) for name in topology.SERVICES} == {
+    assert {name: len(by_name[topology.host(name)]["ingress"][0]["from"]) for name in topology.DEFAULT.services} == {
         "svc1": 3,  # two ingresses and the client
         "svc2": 1,
         "svc3": 1,
@@ -92,29 +92,29 @@ def _network_source(caller: str) -> Object:
 
 def test_services_ports_and_accounts_are_the_topology_s() -> None:
     cluster = Cluster(render(K8S / "base"))
-    expected = {topology.host(service) for service in topology.SERVICES}
+    expected = {topology.host(service) for service in topology.DEFAULT.services}
     assert cluster.names("Service") == cluster.names("PodDisruptionBudget") == expected
-    assert cluster.names("ServiceAccount") == {*topology.SERVICES, topology.CLIENT}
+    assert cluster.names("ServiceAccount") == {*topology.DEFAULT.services, topology.CLIENT}
     assert {name: cluster.service_ports(name) for name in expected} == {
         key: {topology.SERVICE_PORT} for key in expected
     }
     accounts = {pod.owner: pod.account for pod in cluster.pods}
-    assert accounts == {topology.host(service): service for service in topology.SERVICES} | {
+    assert accounts == {topology.host(service): service for service in topology.DEFAULT.services} | {
         "grpc-client": topology.CLIENT
     }
     assert cluster.names("Namespace") == {topology.NAMESPACE}
 
 
 def test_each_service_calls_the_next_one_by_its_kubernetes_name() -> None:
-    for service in topology.SERVICES:
+    for service in topology.DEFAULT.services:
         facts = yaml.safe_load((ROOT / service / "service.yaml").read_text())
-        hop = topology.next_hop(service)
+        hop = topology.DEFAULT.next_hop(service)
         assert facts["next_hop"] == (f"dns:///{topology.host(hop)}:{topology.SERVICE_PORT}" if hop else "none")
 
 
 def test_each_pod_runs_the_service_that_it_is_named_after() -> None:
     ran = {deployment["metadata"]["name"]: _talk(deployment)["args"] for deployment in _talk_deployments("lanes")}
-    assert ran == {topology.host(service): [service] for service in topology.SERVICES} | {
+    assert ran == {topology.host(service): [service] for service in topology.DEFAULT.services} | {
         "grpc-server-svc3-canary": ["svc3"]
     }
 
@@ -184,7 +184,9 @@ def test_the_mesh_is_asked_for_mutual_tls_every_call_s_trace_and_grpc() -> None:
     assert [policy["spec"] for policy in cluster.of("PeerAuthentication")] == [{"mtls": {"mode": "STRICT"}}]
     assert [one["spec"]["tracing"][0]["randomSamplingPercentage"] for one in cluster.of("Telemetry")] == [100]
     rules = cluster.of("DestinationRule")
-    assert {rule["metadata"]["name"] for rule in rules} >= {topology.host(service) for service in topology.SERVICES}
+    assert {rule["metadata"]["name"] for rule in rules} >= {
+        topology.host(service) for service in topology.DEFAULT.services
+    }
     assert {rule["spec"]["trafficPolicy"]["tls"]["mode"] for rule in rules} == {"ISTIO_MUTUAL"}
     (gateway,) = cluster.of("Gateway")
     assert [server["port"]["protocol"] for server in gateway["spec"]["servers"]] == ["GRPC"]
