@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,20 +94,58 @@ def mesh(*options: str) -> Iterator[Mesh]:
     with state_directory() as directory:
         one = Mesh(directory)
         one.up(*ANY_PORTS, *options)
-        try:
-            yield one
-        finally:
-            one.run("down")
+        yield one
 
 
 @contextmanager
 def state_directory() -> Iterator[Path]:
-    """Like tmp_path, and short enough for the Unix sockets in it."""
+    """Like tmp_path, and short enough for the Unix sockets in it.
+
+    A mesh that is up in it, or in a folder of it, goes down at the end. AssertionError where it does not, once it has
+    been killed.
+    """
     directory = Path(tempfile.mkdtemp(prefix="m-", dir="/tmp"))
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            _take_down(directory)
+        finally:
+            left = _killed(belonging_to(directory))
+            shutil.rmtree(directory, ignore_errors=True)
+            assert left == [], "still ran at the end"
+
+
+def _take_down(directory: Path) -> None:
+    for facts in (directory / "mesh.json", *directory.glob("*/mesh.json")):
+        if facts.exists():
+            done = Mesh(facts.parent).run("down")
+            assert done.returncode == 0, done.stderr
+
+
+def belonging_to(directory: Path) -> list[psutil.Process]:
+    """Every process that has the directory's name in its command or environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            text = " ".join(process.cmdline()) + str(process.environ())
+        except psutil.Error:
+            continue
+        if str(directory) in text:
+            found.append(process)
+    return found
+
+
+def _killed(processes: list[psutil.Process]) -> list[str]:
+    """The commands of those that had to be killed: the last one's children end a moment after it."""
+    _, left = psutil.wait_procs(processes, timeout=5)
+    commands = []
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(process.cmdline()))
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+    return commands
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 
 from mesh import control
 from mesh.errors import MeshError
 from mesh.state import State
-from tests.mesh.support import ANY_PORTS, Mesh, call, mesh, state_directory
+from tests.mesh.support import ANY_PORTS, Mesh, belonging_to, call, mesh, state_directory
 from tests.support.processes import ROOT, runs
 from tests.support.waiting import wait_for
 
@@ -29,19 +28,6 @@ OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 
 def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if runs(pid)]
-
-
-def belonging_to(directory: Path) -> list[psutil.Process]:
-    """Every process that has the directory's name in its command or environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            text = " ".join(process.cmdline()) + str(process.environ())
-        except psutil.Error:
-            continue
-        if str(directory) in text:
-            found.append(process)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +197,6 @@ def test_without_envoy_there_is_a_line_and_another_way(state: Path, tmp_path: Pa
         timeout=60,
         check=False,
     )
-    Mesh(state).run("down")
     assert started.returncode == 1
     assert started.stderr.startswith("mesh: no Envoy: ")
     assert "--no-mesh runs the three services alone" in started.stderr
@@ -294,11 +279,8 @@ def test_two_ups_at_once_make_one_mesh(state: Path) -> None:
             for _ in range(2)
         ]
         said = sorted(one.communicate(timeout=60)[0].split(" (")[0].splitlines()[0] for one in both)
-    try:
-        assert [one.returncode for one in both] == [0, 0]
-        assert said == ["mesh is up", "mesh is up already"]
-    finally:
-        Mesh(state).run("down")
+    assert [one.returncode for one in both] == [0, 0]
+    assert said == ["mesh is up", "mesh is up already"]
 
 
 @pytest.mark.timeout(600)
@@ -311,7 +293,7 @@ def test_twenty_cycles_leave_no_process_no_file_and_no_port() -> None:
         addresses += [facts[name].removeprefix("http://") for name in ("traces", "otlp_http")]
         fixed = [facts[name].rpartition(":")[2] for name in ("target", "traces", "otlp_grpc", "otlp_http")]
         options = [text for pair in zip(PORT_OPTIONS, fixed, strict=True) for text in pair]
-        one.run("down")
+        assert one.run("down").returncode == 0
         seen: list[int] = []
         for _ in range(20):
             one.up(*options)  # the same public ports each time
@@ -333,7 +315,7 @@ def test_three_meshes_stand_side_by_side() -> None:
             outcome = call(one.target)
             assert outcome.path == ["svc1", "svc2", "svc3"]
             assert len(one.spans(outcome.trace_ids[0], 6)) == 6
-        meshes[0].run("down")
+        assert meshes[0].run("down").returncode == 0
         assert [call(one.target).code for one in meshes[1:]] == [OK, OK]
 
 
@@ -360,12 +342,9 @@ def test_settings_of_the_services_come_from_the_environment_and_the_wiring_does_
     one = Mesh(state)
     settings = {"TALK_LOG_FORMAT": "text", "TALK_NAME": "svc9", "TALK_NEXT_HOP": "none"}
     assert one.run("up", *ANY_PORTS, **settings).returncode == 0
-    try:
-        assert call(one.target).path == ["svc1", "svc2", "svc3"]
-        with pytest.raises(json.JSONDecodeError):
-            json.loads((state / "logs" / "svc1.log").read_text().splitlines()[0])
-    finally:
-        one.run("down")
+    assert call(one.target).path == ["svc1", "svc2", "svc3"]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads((state / "logs" / "svc1.log").read_text().splitlines()[0])
 
 
 def test_the_log_of_a_busy_service_is_cut(tmp_path: Path) -> None:

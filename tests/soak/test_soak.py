@@ -43,10 +43,7 @@ def running() -> Iterator[Mesh]:
         one = Mesh(directory)
         done = one.run("up", *ANY_PORTS, TALK_CHANNELZ="on")
         assert done.returncode == 0, done.stderr
-        try:
-            yield one
-        finally:
-            one.run("down")
+        yield one
 
 
 def test_a_load_held_for_long_fails_no_call_and_makes_nothing_grow(running: Mesh) -> None:
