@@ -17,7 +17,7 @@ from mesh import process, room
 from mesh.envoy import admin, binary
 from mesh.errors import MeshError, NotUpError
 from mesh.options import Options
-from mesh.plan import ROOT
+from mesh.plan import ROOT, on_tcp
 from mesh.state import State
 
 Json = dict[str, Any]
@@ -110,6 +110,7 @@ def up(options: Options, state: State, say: Say) -> Json | None:
     if lock is None:
         return None
     room.check(state.directory, mesh=options.mesh)
+    _warn(options, say)
     with _started(options, state, lock) as line:
         found = _until_ready(line, say)
         line.release()
@@ -125,10 +126,16 @@ def private(options: Options, state: State, say: Say) -> Iterator[Json]:
         raise MeshError(f"a mesh is up in {state.directory}: --state DIR chooses another")
     try:
         room.check(state.directory, mesh=options.mesh)
+        _warn(options, say)
         with _started(options, state, lock, ephemeral=True) as line:
             yield _until_ready(line, say)
     finally:
         shutil.rmtree(state.directory, ignore_errors=True)
+
+
+def _warn(options: Options, say: Say) -> None:
+    if names := on_tcp(options):
+        say(f"{', '.join(names)}: on TCP ports of 127.0.0.1, which anyone on this machine can call")
 
 
 def _with_envoy(options: Options) -> Options:

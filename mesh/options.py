@@ -5,7 +5,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from chain import topology
 from chain.topology import Chain
@@ -14,6 +14,9 @@ from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
 
 _HOPS = f"{topology.FEWEST_HOPS} to {topology.MOST_HOPS}"
+
+ADDRESSES: Final = ("{host}", "{port}", "{next_host}", "{next_port}")
+"""What --run fills in, for a hop that knows TCP alone."""
 
 Tracer = Literal["otlp", "zipkin", "none"]
 
@@ -48,7 +51,9 @@ class Options:
             raise MeshError(f"--hops {self.hops}: write {_HOPS}")
         parse_propagate(self.propagate, self.chain)
         parse_faults(self.faults, self.chain)
-        parse_run(self.run, self.chain)
+        for service, command in parse_run(self.run, self.chain).items():
+            if self.chain.next_hop(service) is None and "{next_" in " ".join(command):
+                raise MeshError(f"--run {service}: it is the last hop and calls nobody: leave {{next_port}} out")
         needs_mesh = {
             "--replicas": self.replicas > 1,
             "--faults": bool(self.faults),
@@ -62,6 +67,12 @@ class Options:
     @property
     def chain(self) -> Chain:
         return topology.of_length(self.hops)
+
+    @property
+    def on_tcp(self) -> tuple[str, ...]:
+        """The services that --run replaces by a hop that knows TCP alone."""
+        commands = parse_run(self.run, self.chain).items()
+        return tuple(service for service, command in commands if any(one in " ".join(command) for one in ADDRESSES))
 
     @property
     def has_store(self) -> bool:
@@ -95,7 +106,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--run",
         action="append",
         metavar="SERVICE=COMMAND",
-        help="a hop of your own in a service's place: it listens on TALK_LISTEN and calls TALK_NEXT_HOP",
+        help="a hop of your own in a service's place: it listens on TALK_LISTEN and calls TALK_NEXT_HOP,"
+        " Unix sockets, or TCP where the command says {host} and {port}, {next_host} and {next_port}",
     )
     add("--batch-spans", action="store_true", help="spans cost less and the last ones may be lost: for benchmarks")
     add("--access-log", action="store_true", help="a line per request in each Envoy's log")

@@ -10,7 +10,7 @@ from chain import topology
 from mesh.envoy import binary, nodes
 from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
 from mesh.identities import Files
-from mesh.options import Options, parse_faults, parse_propagate, parse_run
+from mesh.options import ADDRESSES, Options, parse_faults, parse_propagate, parse_run
 from mesh.ports import HOST
 from mesh.state import State
 
@@ -47,10 +47,15 @@ class Workload:
 
 @dataclass(frozen=True)
 class Ports:
-    """All on 127.0.0.1; inbound by workload; None where there is no trace store."""
+    """All on 127.0.0.1; inbound by workload; None where there is no trace store.
+
+    app and out, by workload: where an app on TCP listens, and where it calls its sidecar.
+    """
 
     entry: int
     inbound: dict[str, int]
+    app: dict[str, int] = field(default_factory=dict)
+    out: dict[str, int] = field(default_factory=dict)
     pages: int | None = None
     otlp_grpc: int | None = None
     otlp_http: int | None = None
@@ -102,6 +107,15 @@ def entry_name(options: Options) -> str:
     return topology.INGRESS if options.mesh else options.chain.first
 
 
+def on_tcp(options: Options) -> tuple[str, ...]:
+    """The workloads that listen on TCP in place of a Unix socket: without sidecars also those that such a one calls."""
+    services = set(options.on_tcp)
+    if not options.mesh:
+        services |= {following for service in services if (following := options.chain.next_hop(service))}
+        services.discard(options.chain.first)  # it has the public port
+    return tuple(one.name for one in workloads(options) if one.service in services)
+
+
 def plan(options: Options, state: State, ports: Ports) -> Plan:
     if not options.mesh:
         return Plan(tuple(_bare_service(options, state, ports, workload) for workload in workloads(options)), {})
@@ -131,10 +145,18 @@ class _Meshed:
         )
 
     def _service(self, workload: Workload) -> Process:
-        listen = self.state.socket(workload.name, "app")
         following = self.chain.next_hop(workload.service)
-        target = f"unix:{self.state.socket(workload.name, 'out')}" if following else "none"
-        return _talk(self.options, workload, f"unix:{listen}", target, tier=1, sockets=(listen,))
+        target = _target(self._out(workload)) if following else "none"
+        return _talk(self.options, workload, self._app(workload), target, tier=1)
+
+    def _app(self, workload: Workload) -> Address:
+        return _listening(self.state, self.ports, workload.name)
+
+    def _out(self, workload: Workload) -> Address:
+        """Where the app calls its sidecar."""
+        if port := self.ports.out.get(workload.name):
+            return Tcp(HOST, port)
+        return Pipe(str(self.state.socket(workload.name, "out")))
 
     def _envoy(self, name: str) -> Process:
         admin = self.state.socket(name, "adm")
@@ -157,8 +179,8 @@ class _Meshed:
         return nodes.sidecar(
             self._node(workload.sidecar, workload.service, workload.version, label=f"{workload.name}'s sidecar"),
             inbound=self._inbound(workload),
-            app=(Pipe(str(self.state.socket(workload.name, "app"))),),
-            outbound=Pipe(str(self.state.socket(workload.name, "out"))) if following else None,
+            app=(self._app(workload),),
+            outbound=self._out(workload) if following else None,
             upstream=self._inbounds(following) if following else (),
             canary=self._inbounds(lane.service, lane.version) if following == lane.service else (),
             faults=self._faults(workload),
@@ -195,18 +217,39 @@ class _Meshed:
 def _bare_service(options: Options, state: State, ports: Ports, workload: Workload) -> Process:
     """Without Envoys: the first service on the public port, the others on Unix sockets that only we may open."""
     first = workload.service == options.chain.first
-    own = state.socket(workload.name, "app")
-    listen = f"{HOST}:{ports.entry}" if first else f"unix:{own}"
+    listen = Tcp(HOST, ports.entry) if first else _listening(state, ports, workload.name)
     following = options.chain.next_hop(workload.service)
-    target = f"unix:{state.socket(following, 'app')}" if following else "none"
+    target = _target(_listening(state, ports, following)) if following else "none"
     # A caller stops before the one it calls: calls in flight finish.
     tier = options.chain.services.index(workload.service)
-    return _talk(options, workload, listen, target, tier=tier, sockets=() if first else (own,))
+    return _talk(options, workload, listen, target, tier=tier)
 
 
-def _talk(
-    options: Options, workload: Workload, listen: str, next_hop: str, *, tier: int, sockets: tuple[Path, ...]
-) -> Process:
+def _listening(state: State, ports: Ports, workload: str) -> Address:
+    """Where an app listens."""
+    port = ports.app.get(workload)
+    return Tcp(HOST, port) if port else Pipe(str(state.socket(workload, "app")))
+
+
+def _target(where: Address) -> str:
+    """As gRPC writes it."""
+    return f"unix:{where.path}" if isinstance(where, Pipe) else f"{where.host}:{where.port}"
+
+
+def _filled(command: tuple[str, ...], listen: str, next_hop: str) -> tuple[str, ...]:
+    """The command with addresses in the place of what stands for them."""
+    values = dict(zip(ADDRESSES, (*listen.rsplit(":", 1), *next_hop.rsplit(":", 1)), strict=False))
+    filled = []
+    for word in command:
+        for name, value in values.items():
+            word = word.replace(name, value)  # noqa: PLW2901 - one after the other
+        filled.append(word)
+    return tuple(filled)
+
+
+def _talk(options: Options, workload: Workload, where: Address, next_hop: str, *, tier: int) -> Process:
+    listen = _target(where)
+    sockets = (Path(where.path),) if isinstance(where, Pipe) else ()
     environment = {
         "TALK_NAME": workload.service,
         "TALK_INSTANCE": workload.name,
@@ -224,6 +267,8 @@ def _talk(
     if foreign := parse_run(options.run, options.chain).get(workload.service):
         environment["PYTHONSAFEPATH"] = ""  # our scripts set it for our own programs
         probe = Probe("listens", listen)  # not every hop serves gRPC's health
+        if workload.service in options.on_tcp:
+            foreign = _filled(foreign, listen, next_hop)
         return Process(workload.name, foreign, probe, tier, environment, sockets, Path(options.run_folder or ROOT))
     module = workload.service
     if module not in topology.DEFAULT.services:

@@ -24,7 +24,7 @@ from mesh.envoy import admin, binary
 from mesh.errors import MeshError
 from mesh.identities import Authority, write
 from mesh.options import Options
-from mesh.plan import Plan, Ports, entry_name, plan, workloads
+from mesh.plan import Plan, Ports, entry_name, on_tcp, plan, workloads
 from mesh.process import Child
 from mesh.state import State
 
@@ -76,18 +76,25 @@ class Supervisor:
 
     def _hold_ports(self) -> Ports:
         if not self.options.mesh:
-            return Ports(entry=self._hold(self.options.port, "--port", for_envoy=False), inbound={})
+            return Ports(self._hold(self.options.port, "--port", for_envoy=False), inbound={}, app=self._hold_apps())
         entry = self._hold(self.options.port, "--port")
         inbound = {w.name: self._hold(0, "an inbound port") for w in workloads(self.options)}
+        apps = self._hold_apps()
+        out = {name: self._hold(0, "an outbound port") for name in apps}
         if not self.options.has_store:
-            return Ports(entry, inbound)
+            return Ports(entry, inbound, apps, out)
         return Ports(
             entry,
             inbound,
+            apps,
+            out,
             pages=self._hold(self.options.pages_port, "--pages-port", for_envoy=False),
             otlp_grpc=self._hold(self.options.otlp_grpc_port, "--otlp-grpc-port", for_envoy=False),
             otlp_http=self._hold(self.options.otlp_http_port, "--otlp-http-port", for_envoy=False),
         )
+
+    def _hold_apps(self) -> dict[str, int]:
+        return {name: self._hold(0, "an app's port", for_envoy=False) for name in on_tcp(self.options)}
 
     def _hold(self, port: int, option: str, *, for_envoy: bool = True) -> int:
         held = ports.hold_for_envoy(port, option) if for_envoy else ports.hold_for_server(port, option)

@@ -51,10 +51,14 @@ class Relay(grpc.GenericRpcHandler):
 
 
 async def main(change: str) -> None:
-    async with grpc.aio.insecure_channel(os.environ["TALK_NEXT_HOP"]) as channel:
+    await serve(os.environ["TALK_LISTEN"], os.environ["TALK_NEXT_HOP"], change)
+
+
+async def serve(listen: str, next_hop: str, change: str) -> None:
+    async with grpc.aio.insecure_channel(next_hop) as channel:
         server = grpc.aio.server()
         server.add_generic_rpc_handlers([Relay(channel, change)])
-        server.add_insecure_port(os.environ["TALK_LISTEN"])
+        server.add_insecure_port(listen)
         await server.start()
         await server.wait_for_termination()
 
