@@ -94,7 +94,7 @@ def _overview(action: str) -> str:
 
 def _help(module: ModuleType, action: str, place: str, arguments: list[str]) -> int:
     """A place's own, then examples, then what the requester takes as well."""
-    given = [word for word in arguments if word in ("up", "down")]
+    given = [word for word in arguments if word in ("up", "down", "check")]
     try:
         _run(module, action, place, [*given[:1], "--help"])
     except SystemExit as ended:  # argparse, once it has printed

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import yaml
-
 from chain import topology
-from deploy.kubernetes import manifests, removal
+from deploy.kubernetes import manifests, sampling, tracing
 from deploy.kubernetes.gateway import Gateway
 from deploy.kubernetes.kubectl import Access, Kubectl, Object
 from deploy.steps import DeployError
@@ -119,21 +117,6 @@ def _permissions(target: Target) -> Iterator[Finding]:
             yield Finding("ok", f"{server.name} lets you create and change them in {NAMESPACE}")
 
 
-def _leftovers(target: Target) -> Iterator[Finding]:
-    """What another overlay put there would go on working beside ours: a second way in, another version of a service."""
-    for server, kinds in removal.kinds_by_server(target.data, target.mesh).items():
-        try:
-            left = removal.leftovers(server, kinds, target.objects)
-        except DeployError:
-            yield Finding(
-                "warning", f"whether another overlay left something at {server.name} could not be seen: no right"
-            )
-            continue
-        if left:
-            fix = f"run ./apply.sh {target.place} down first"
-            yield Finding("failed", f"another overlay left {', '.join(left)} at {server.name}: {fix}")
-
-
 def _injection(target: Target) -> Iterator[Finding]:
     """Whether pods of our namespace get a sidecar."""
     for server, _ in target.servers():
@@ -181,51 +164,70 @@ def _way_in(target: Target) -> Iterator[Finding]:
         yield Finding("warning", target.gateway.closed(service))
 
 
-def _sampling(target: Target) -> Iterator[Finding]:
-    """Whether the ingress gateway, which stands outside our namespace, has calls traced at all."""
-    if target.gateway.is_ours:
-        return  # it stands in our namespace, and our Telemetry holds for it
+def _tracing(target: Target) -> Iterator[Finding]:
+    """Whether the ingress gateway and svc1 trace, once our objects are there, and how many of the calls."""
     try:
-        percentage = _ingress_sampling(target)
-    except DeployError:
-        yield Finding("warning", "what the ingress gateway samples could not be seen: no right to look")
+        seen = tracing.look(
+            target.data,
+            target.mesh,
+            (NAMESPACE, target.gateway.namespace),
+            tracing.revision_of(target.data, NAMESPACE),
+        )
+    except DeployError as error:
+        yield Finding("warning", f"who traces could not be seen: {str(error).splitlines()[0]}")
         return
-    telemetry = f"a Telemetry in {target.gateway.namespace} with spec.tracing[0].randomSamplingPercentage: 100"
-    if percentage is None:
-        yield Finding("warning", f"what the ingress gateway samples could not be seen: for every call, {telemetry}")
-    elif percentage == 0:
-        yield Finding("failed", f"the ingress gateway samples 0 %, so no call would have a trace: {telemetry}")
-    elif percentage < 100:
-        yield Finding("warning", f"the ingress gateway samples {percentage:g} % of the calls: for all, {telemetry}")
-    else:
-        yield Finding("ok", "the ingress gateway samples every call")
+    objects, changed = tracing.fitted(target.objects, seen)
+    if changed:
+        yield Finding("ok", changed)
+    planned = tracing.with_planned(seen, objects)
+    yield of_the_gateway(target, planned)
+    ours = sampling.tracing(tracing.SVC1, "in", planned.telemetries, planned.mesh)
+    if ours.state == "off" or ours.percentage == 0:
+        yield Finding("warning", f"the sidecars of {NAMESPACE} make no spans: {ours.why}")
 
 
-def _ingress_sampling(target: Target) -> float | None:
-    """Per cent; None where the mesh does not show it. A Telemetry goes over the mesh's configuration."""
-    for telemetry in target.mesh.find("telemetries.telemetry.istio.io", namespace=target.gateway.namespace):
-        selected = telemetry["spec"].get("selector", {}).get("matchLabels", {})
-        if not selected.items() <= {target.gateway.label}:
-            continue
-        for tracing in telemetry["spec"].get("tracing", []):
-            if tracing.get("disableSpanReporting"):
-                return 0.0
-            if "randomSamplingPercentage" in tracing:
-                return float(tracing["randomSamplingPercentage"])
-    for config in target.data.find("configmap", "istio", namespace=target.gateway.namespace):
-        mesh = yaml.safe_load(config["data"]["mesh"]) or {}
-        tracing = mesh.get("defaultConfig", {}).get("tracing", {})
-        return float(tracing.get("sampling", _ISTIO_S_DEFAULT))
-    return None
+def of_the_gateway(target: Target, seen: tracing.Seen) -> Finding:
+    """What the gateway, which decides for the whole chain, does with these objects."""
+    where = target.gateway.namespace
+    found = sampling.tracing(tracing.ingress(target.gateway), "out", seen.telemetries, seen.mesh)
+    if found.state == "unknown":
+        return Finding("warning", _half_seen(found, seen, asm=target.gateway.asm))
+    if found.percentage == 0 or "disableSpanReporting" in found.why:
+        apply = tracing.indented(tracing.telemetry(where, called=tracing.wide(seen, where)))
+        return Finding(
+            "failed", f"the ingress gateway samples 0 %, so no call would have a trace ({found.why}): apply\n{apply}"
+        )
+    if not found.makes_spans:
+        return Finding("warning", f"nothing is traced, {found.why}: {tracing.advice(seen, where)}")
+    if found.percentage is None:
+        return Finding("warning", f"what the ingress gateway samples is not known: {found.why}")
+    if found.percentage < 100:
+        provider = found.provider or "" if found.state == "traced" else ""
+        apply = tracing.indented(tracing.telemetry(where, provider, tracing.wide(seen, where)))
+        return Finding("warning", _sampled_in_part(found, apply))
+    return Finding("ok", f"the ingress gateway samples every call, to {found.provider}")
 
 
-_ISTIO_S_DEFAULT = 1.0
+def _sampled_in_part(found: sampling.Tracing, apply: str) -> str:
+    text = f"the ingress gateway samples {found.percentage:g} % of the calls ({found.why}): for all, "
+    if found.state == "bootstrap":  # a Telemetry without a provider would turn it off
+        return f"{text}set defaultConfig.tracing.sampling: 100 in the mesh's configuration and restart the gateway"
+    return f"{text}apply\n{apply}"
+
+
+def _half_seen(found: sampling.Tracing, seen: tracing.Seen, *, asm: bool) -> str:
+    hidden = (
+        f"{' and '.join(seen.hidden)} could not be read{', see the tracing settings in the console' if asm else ''}"
+    )
+    if found.percentage is None:
+        return f"what the ingress gateway samples is not known: {hidden}"
+    return f"the ingress gateway samples {found.percentage:g} %; whether spans leave it is not known: {hidden}"
+
 
 _CHECKS: tuple[Callable[[Target], Iterator[Finding]], ...] = (
     _served,
     _permissions,
-    _leftovers,
     _injection,
     _way_in,
-    _sampling,
+    _tracing,
 )

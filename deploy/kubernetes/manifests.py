@@ -1,6 +1,8 @@
 """From an overlay to the objects of each API server."""
 
-from collections.abc import Iterable, Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from deploy.kubernetes.kubectl import Kubectl, Object
 from deploy.steps import ROOT, DeployError
 
 OVERLAYS = ROOT / "k8s" / "overlays"
+COMPONENTS = ROOT / "k8s" / "components"
 
 OURS = "app.kubernetes.io/part-of=grpc-tracing"
 """The label of everything that is ours."""
@@ -62,8 +65,39 @@ def folder(overlay: str) -> Path:
     return chosen
 
 
-def render(kubectl: Kubectl, overlay: str) -> list[Object]:
-    return [found for found in yaml.safe_load_all(kubectl.must("kustomize", str(folder(overlay)))) if found]
+def render(kubectl: Kubectl, overlay: str, components: Sequence[str] = ()) -> list[Object]:
+    """An overlay's objects, with components of ours on top, in the order given."""
+    base = folder(overlay)
+    if not components:
+        return _objects(kubectl, base)
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(_composed(base, components, Path(scratch))))
+        return _objects(kubectl, Path(scratch))
+
+
+def _objects(kubectl: Kubectl, its: Path) -> list[Object]:
+    return [found for found in yaml.safe_load_all(kubectl.must("kustomize", str(its))) if found]
+
+
+def _composed(base: Path, components: Sequence[str], scratch: Path) -> Object:
+    """The images once more, for what the components add."""
+    images = yaml.safe_load((base / "kustomization.yaml").read_text()).get("images")
+    return {
+        "resources": [_relative(base, scratch)],
+        "components": [_relative(component(name), scratch) for name in components],
+    } | ({"images": images} if images else {})
+
+
+def component(name: str) -> Path:
+    if not (COMPONENTS / name / "kustomization.yaml").is_file():
+        names = ", ".join(sorted(path.name for path in COMPONENTS.iterdir()))
+        raise DeployError(f"no component {name}: --with takes {names}")
+    return COMPONENTS / name
+
+
+def _relative(target: Path, start: Path) -> str:
+    """kustomize refuses absolute paths."""
+    return os.path.relpath(target.resolve(), start.resolve())
 
 
 def set_images(objects: Iterable[Object], images: Images) -> None:
@@ -124,10 +158,11 @@ def has_named(objects: Iterable[Object], kind: str, name: str) -> bool:
     return any((found["kind"], found["metadata"]["name"]) == (kind, name) for found in objects)
 
 
+PROVIDER = "grpc-tracing"
 EXTENSION_PROVIDER = {
     "extensionProviders": [
         {
-            "name": "grpc-tracing",
+            "name": PROVIDER,
             "opentelemetry": {
                 "service": f"traces.{topology.NAMESPACE}.svc.cluster.local",
                 "port": topology.OTLP_GRPC_PORT,

@@ -10,11 +10,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-
-import yaml
+from dataclasses import replace
 
 from chain import topology
-from deploy.kubernetes import manifests, removal, rollout
+from deploy.kubernetes import manifests, removal, rollout, tracing
 from deploy.kubernetes.checks import Target, check
 from deploy.kubernetes.gateway import Gateway
 from deploy.kubernetes.kubectl import Kubectl, Object
@@ -26,12 +25,13 @@ NAMESPACE = topology.NAMESPACE
 OVERLAY = {"k8s": "istio", "asm": "asm"}
 _FIELD_MANAGER = "--field-manager=grpc-tracing"
 _TRACES = "traces"
+_WITH_HELP = "a component under k8s/components on top of the overlay; as often as wanted"
 
 
 def apply(place: str, arguments: list[str]) -> int:
-    """`up` (also when nothing is said) or `down`."""
+    """`up` (also when nothing is said), `down` or `check`."""
     parsed = parser(place).parse_args(arguments)
-    action = _up if parsed.action == "up" else _down
+    action = {"up": _up, "down": _down, "check": _look}[parsed.action]
     return carry_out(place, lambda: action(place, parsed), failed=1)
 
 
@@ -55,8 +55,10 @@ def parser(place: str) -> Parser:
     """Of `./apply.sh k8s` and `./apply.sh asm`."""
     found = Parser(prog=f"./apply.sh {place}", description="Puts the chain into a cluster whose mesh is Istio's.")
     add = found.add_argument
-    add("action", nargs="?", choices=("up", "down"), default="up")
+    add("action", nargs="?", choices=("up", "down", "check"), default="up")
+    add("--namespace", metavar="NAME", default=NAMESPACE, help="of the workloads that check shows [%(default)s]")
     add("--overlay", metavar="NAME", default=OVERLAY[place], help="under k8s/overlays, or a folder [%(default)s]")
+    add("--with", dest="components", metavar="NAME", action="append", default=[], help=_WITH_HELP)
     add("--image", metavar="IMAGE", help="of the services, where the cluster can pull it")
     add("--mesh-image", metavar="IMAGE", help="of the client and the trace store [that of --image, its tag with -mesh]")
     add("--build", action="store_true", help="build both images under these names first")
@@ -85,22 +87,54 @@ def _servers(parsed: argparse.Namespace) -> tuple[Kubectl, Kubectl]:
 
 def _up(place: str, parsed: argparse.Namespace) -> int:
     data, mesh = _servers(parsed)
-    objects = manifests.render(data, parsed.overlay)
+    objects = manifests.render(data, parsed.overlay, parsed.components)
     images = _images(parsed, objects)
-    say(place, f"{len(objects)} objects, from the overlay {parsed.overlay}")
+    say(place, f"{len(objects)} objects, from the overlay {' and '.join([parsed.overlay, *parsed.components])}")
     gateway = _gateway(objects, parsed, place)
     target = Target(place, data, mesh, objects, gateway)
     _check(place, target)
+    objects = _fitted(target)
+    target = replace(target, objects=objects)
     if images:
         _provide(place, parsed, images)
         manifests.set_images(objects, images)
     for server, its in reversed(target.servers()):  # the mesh's rules first: no pod runs without them
         _apply(place, server, its)
+    for server, kinds in removal.kinds_by_server(data, mesh).items():
+        removal.prune(place, server, kinds, objects)
     deployments = [found for found in objects if found["kind"] == "Deployment"]
     rollout.wait(place, data, deployments, gateway, parsed.timeout)
     rollout.check_sidecars(data)
     _print_places(place, target)
     return 0
+
+
+def _look(place: str, parsed: argparse.Namespace) -> int:
+    """Who traces, as a table: the ingress gateway and every workload of a namespace, the user's own as well."""
+    data, mesh = _servers(parsed)
+    for server in dict.fromkeys((data, mesh)):
+        if server.server_version() is None:
+            raise DeployError(f"{server.name} does not answer ({server.why_silent()})")
+    namespaces = (parsed.namespace, parsed.ingress_namespace)
+    seen = tracing.look(data, mesh, namespaces, tracing.revision_of(data, parsed.namespace))
+    found = data.find("deployments", namespace=parsed.namespace)
+    gateway = Gateway.of_the_mesh(parsed.ingress_namespace, asm=place == "asm").deployment(data)
+    for hidden in seen.hidden:
+        say(place, f"could not be seen: {hidden}")
+    if not found:
+        say(place, f"no Deployment in {parsed.namespace}: --namespace names that of your services")
+    sys.stdout.write(tracing.table(list(tracing.rows([*([gateway] if gateway else []), *found], seen))))
+    return 0
+
+
+def _fitted(target: Target) -> list[Object]:
+    """Our Telemetry as this mesh can use it; as it stands where that cannot be seen. The checks have said which."""
+    gateway = target.gateway.namespace
+    try:
+        revision = tracing.revision_of(target.data, NAMESPACE)
+        return tracing.fitted(target.objects, tracing.look(target.data, target.mesh, (NAMESPACE, gateway), revision))[0]
+    except DeployError:
+        return list(target.objects)
 
 
 def _images(parsed: argparse.Namespace, objects: list[Object]) -> Images | None:
@@ -186,8 +220,7 @@ def _print_places(place: str, target: Target) -> None:
     lines = [f"ingress      {_ingress_address(target)}"]
     if manifests.has_named(target.objects, "Deployment", _TRACES):
         lines += [f"trace pages  kubectl port-forward -n {NAMESPACE} deployment/{_TRACES} {topology.PAGES_PORT}"]
-        entry = _indented(manifests.EXTENSION_PROVIDER)
-        say(place, f"the mesh's administrator adds to its configuration, once:\n{entry}")
+        say(place, _what_the_mesh_needs(target.gateway))
     elif place == "asm":
         lines += ["trace pages  in the console of Managed Service for OpenTelemetry: docs/asm.md"]
     sys.stdout.write("".join(f"  {line}\n" for line in [*lines, f"test it      ./test.sh {place}"]))
@@ -202,8 +235,15 @@ def _ingress_address(target: Target) -> str:
     return address or "no address from outside: test.sh forwards a port"
 
 
-def _indented(found: Object) -> str:
-    return "\n".join(f"  {line}" for line in yaml.safe_dump(found, sort_keys=False).splitlines())
+def _what_the_mesh_needs(gateway: Gateway) -> str:
+    """The provider's definition, and for a gateway in another namespace the Telemetry that uses it."""
+    entry = (
+        f"the mesh's administrator adds to its configuration, once:\n{tracing.indented(manifests.EXTENSION_PROVIDER)}"
+    )
+    if gateway.is_ours:
+        return entry
+    used = tracing.telemetry(gateway.namespace, manifests.PROVIDER)
+    return f"{entry}\nand applies at the mesh, for the ingress gateway:\n{tracing.indented(used)}"
 
 
 def _test(place: str, parsed: argparse.Namespace, requester: list[str]) -> int:

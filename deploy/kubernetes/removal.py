@@ -30,15 +30,39 @@ def kinds_by_server(data: Kubectl, mesh: Kubectl) -> dict[Kubectl, list[str]]:
     return {data: [*cluster_s, *mesh_s]} if data.same_server(mesh) else {data: cluster_s, mesh: mesh_s}
 
 
-def leftovers(server: Kubectl, kinds: Iterable[str], objects: Iterable[Object]) -> list[str]:
-    """What carries our label and is none of these objects; what has an owner goes with it."""
+def prune(place: str, server: Kubectl, kinds: Iterable[str], objects: Iterable[Object]) -> None:
+    """Deletes what an earlier apply with other components left: a second way in, another version of a service."""
+    left, hidden = leftovers(server, kinds, objects)
+    for one in left:
+        kind = f"{one['kind'].lower()}.{manifests.group(one)}".removesuffix(".")
+        server.must("delete", kind, one["metadata"]["name"], "--namespace", NAMESPACE, _GONE_WITHIN)
+    if left:
+        say(place, f"deleted what the objects given no longer have: {', '.join(sorted(map(_called, left)))}")
+    if hidden:
+        say(place, f"no right to list {', '.join(hidden)} at {server.name}: what an earlier apply left there stays")
+
+
+def leftovers(server: Kubectl, kinds: Iterable[str], objects: Iterable[Object]) -> tuple[list[Object], list[str]]:
+    """What carries our label and is none of these objects, and the kinds that may not be listed.
+
+    What has an owner goes with it.
+    """
     served = server.resources()
-    asked = ",".join(kind for kind in kinds if kind in served)
     known = {_identity(found) for found in objects}
-    found = server.find(asked, "--selector", OURS, namespace=NAMESPACE) if asked else []
-    return sorted(
-        _called(one) for one in found if _identity(one) not in known and not one["metadata"].get("ownerReferences")
-    )
+    found, hidden = _listed(server, [kind for kind in kinds if kind in served])
+    return [one for one in found if _identity(one) not in known and not one["metadata"].get("ownerReferences")], hidden
+
+
+def _listed(server: Kubectl, kinds: list[str]) -> tuple[list[Object], list[str]]:
+    """All kinds in one call; one by one where that is refused, so that one kind hides no other."""
+    ours = ("--selector", OURS)
+    try:
+        return (server.find(",".join(kinds), *ours, namespace=NAMESPACE) if kinds else []), []
+    except DeployError:
+        if len(kinds) == 1:
+            return [], kinds
+    each = [_listed(server, [kind]) for kind in kinds]
+    return [one for found, _ in each for one in found], [kind for _, hidden in each for kind in hidden]
 
 
 def _identity(found: Object) -> tuple[str, str, str]:

@@ -144,6 +144,15 @@ def telemetry(percentage: float, **spec: Any) -> Object:
     return an_object("telemetry.istio.io/v1", "Telemetry", "mesh-default", "istio-system", spec=tracing | spec)
 
 
+def mesh_config(text: str) -> Object:
+    return an_object("v1", "ConfigMap", "istio", "istio-system", data={"mesh": text})
+
+
+PROVIDER = """\
+defaultProviders: {tracing: [otel]}
+extensionProviders: [{name: otel, opentelemetry: {service: collector.observability.svc.cluster.local, port: 4317}}]
+"""
+_ISTIOD = {"template": {"metadata": {"labels": {"app": "istiod"}}, "spec": {"containers": [{"name": "discovery"}]}}}
 _GATEWAY_PODS = {"template": {"metadata": {"labels": {"istio": "ingressgateway"}}}}
 
 PLAIN_ISTIO = (
@@ -155,5 +164,7 @@ PLAIN_ISTIO = (
     ),
     ingress_service([15021, 80, 443, 9999], ip="203.0.113.7"),
     an_object("apps/v1", "Deployment", "istio-ingressgateway", "istio-system", spec=_GATEWAY_PODS),
+    mesh_config(PROVIDER),
+    an_object("apps/v1", "Deployment", "istiod", "istio-system", spec=_ISTIOD),
     telemetry(100),
 )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -45,7 +46,7 @@ def test_apply_deploys_waits_and_says_each_step(clusters: Clusters) -> None:
         "k8s: ok: the cluster lets you create and change them in grpc-tracing",
         "k8s: ok: the cluster has a sidecar injector",
         "k8s: ok: the ingress gateway opens port 9999",
-        "k8s: ok: the ingress gateway samples every call",
+        "k8s: ok: the ingress gateway samples every call, to otel",
         "k8s: making the namespace grpc-tracing at the cluster",
         "k8s: applying 27 objects to the cluster",
         "k8s: waiting until the pods of 4 Deployments are ready, 180 s at most",
@@ -245,30 +246,41 @@ LEFTOVERS = [
 ]
 
 
-@pytest.mark.parametrize(("overlay", "left"), LEFTOVERS)
-def test_what_another_overlay_left_stops_an_apply_until_it_is_taken_down(
-    clusters: Clusters, overlay: str, left: str
+@pytest.mark.parametrize(("component", "left"), LEFTOVERS)
+def test_what_is_no_longer_given_is_deleted_and_nothing_of_others(
+    clusters: Clusters, component: str, left: str
 ) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
-    assert clusters.run("apply", "k8s", "--overlay", overlay, *IMAGE).returncode == 0
-    before = clusters.state()
-    done = clusters.run("apply", "k8s", *IMAGE)
-    assert done.returncode == 1
-    said = f"k8s: failed: another overlay left {left} at the cluster: run ./apply.sh k8s down first"
-    assert said in done.stderr.splitlines()
-    assert clusters.state() == before
-    assert clusters.run("apply", "k8s", "down").returncode == 0
+    foreign = an_object("v1", "Service", "theirs", "grpc-tracing")
+    clusters.add("cluster", foreign)
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    before = set(clusters.objects())
+    assert clusters.run("apply", "k8s", "--with", component, *IMAGE).returncode == 0
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert f"k8s: deleted what the objects given no longer have: {left}" in done.stderr.splitlines()
+    assert set(clusters.objects()) == before
 
 
-def test_what_another_overlay_left_at_the_mesh_of_asm_is_found_too(clusters: Clusters) -> None:
+def test_components_go_together(clusters: Clusters) -> None:
+    done = clusters.run("apply", "k8s", "--with", "traces", "--with", "lanes", *IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert "objects, from the overlay istio and traces and lanes" in done.stderr
+    deployments = {key for key in ours(clusters.objects()) if key.startswith("deployment.apps/")}
+    assert {"deployment.apps/traces grpc-tracing", "deployment.apps/grpc-server-svc3-canary grpc-tracing"} < deployments
+    telemetry = clusters.objects()["telemetry.telemetry.istio.io/grpc-tracing grpc-tracing"]
+    assert telemetry["spec"]["tracing"][0]["providers"] == [{"name": "grpc-tracing"}]
+
+
+def test_what_is_left_at_the_mesh_of_asm_is_deleted_too(clusters: Clusters) -> None:
     servers = cluster.make_asm(clusters)
     assert clusters.run("apply", "asm", *IMAGE, **servers).returncode == 0
     rule = an_object("networking.istio.io/v1", "DestinationRule", "of-old", "grpc-tracing", metadata={"labels": OURS})
     clusters.add("instance", rule)
     done = clusters.run("apply", "asm", *IMAGE, **servers)
-    assert done.returncode == 1
-    assert "another overlay left destinationrule/of-old at the mesh: run ./apply.sh asm down first" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "asm: deleted what the objects given no longer have: destinationrule/of-old" in done.stderr.splitlines()
+    assert not [key for key in clusters.objects("instance") if "of-old" in key]
 
 
 def test_what_a_controller_made_of_ours_is_no_leftover(clusters: Clusters) -> None:
@@ -278,11 +290,40 @@ def test_what_a_controller_made_of_ours_is_no_leftover(clusters: Clusters) -> No
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
 
 
+def test_on_a_mesh_traced_the_classic_way_our_telemetry_stays_away_and_one_of_ours_goes(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    _without("mesh-default")(clusters)
+    clusters.add("cluster", cluster.mesh_config("defaultConfig: {tracing: {zipkin: {address: 'zipkin:9411'}}}\n"))
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert "k8s: ok: no Telemetry of ours: it would turn off what defaultConfig's zipkin traces" in done.stderr
+    assert "telemetry.telemetry.istio.io/grpc-tracing grpc-tracing" not in clusters.objects()
+
+
+def test_check_shows_who_traces_and_changes_nothing(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    clusters.forget_calls()
+    done = clusters.run("apply", "k8s", "check")
+    assert (done.returncode, clusters.changes()) == (0, []), done.stderr
+    lines = [line.split()[:5] for line in done.stdout.splitlines()]
+    assert ["istio-ingressgateway", "out", "otel", "100", "%"] in lines
+    assert ["grpc-server-svc2", "in", "otel", "100", "%"] in lines
+
+
+def test_check_without_istio_says_so_in_a_line(clusters: Clusters) -> None:
+    clusters.change(api_versions=cluster.KUBERNETES)
+    done = clusters.run("apply", "k8s", "check", "--namespace", "shop")
+    assert (done.returncode, done.stdout) == (1, "")
+    said = "k8s: the cluster serves no Telemetry: is it the mesh's API server, and is Istio installed?\n"
+    assert done.stderr.replace("the mesh serves", "the cluster serves") == said
+
+
 def test_the_overlay_traces_prints_what_the_mesh_s_administrator_has_to_add(clusters: Clusters) -> None:
     done = clusters.run("apply", "k8s", "--overlay", "traces", *IMAGE)
     assert done.returncode == 0
     assert "extensionProviders:\n" in done.stderr
     assert "service: traces.grpc-tracing.svc.cluster.local\n" in done.stderr
+    assert "kind: Telemetry\n" in done.stderr.partition("for the ingress gateway:")[2]
     assert "kubectl port-forward -n grpc-tracing deployment/traces 16686" in done.stdout
     assert not [call for call in clusters.changes() if "istio-system" in call]
 
@@ -315,7 +356,7 @@ def _injection_disabled(clusters: Clusters) -> None:
     clusters.add("cluster", namespace("grpc-tracing", labels={"istio-injection": "disabled", "istio.io/rev": "1-26"}))
 
 
-def _without(*names: str) -> object:
+def _without(*names: str) -> Callable[[Clusters], None]:
     def change(clusters: Clusters) -> None:
         kept = {key: found for key, found in clusters.objects().items() if found["metadata"]["name"] not in names}
         clusters.change(objects=kept)
@@ -348,7 +389,7 @@ FAILED_CHECKS = [
     (_injection_disabled, "sidecar injection is off in grpc-tracing"),
     (_without("istio-sidecar-injector"), "the cluster has no sidecar injector"),
     (_without("istio-ingressgateway"), "no Service in istio-system selects pods with the label istio=ingressgateway"),
-    (_sampling_0, "the ingress gateway samples 0 %, so no call would have a trace: a Telemetry in istio-system with"),
+    (_sampling_0, "the ingress gateway samples 0 %, so no call would have a trace (provider by"),
     (_no_right_to_see_the_namespace, "kubectl get namespace failed at the cluster: Error from server (Forbidden)"),
     (_spans_disabled, "the ingress gateway samples 0 %"),
 ]
@@ -390,19 +431,16 @@ def _closed(clusters: Clusters) -> None:
 
 
 def _sampling_1(clusters: Clusters) -> None:
-    mesh = {"mesh": "defaultConfig:\n  discoveryAddress: istiod.istio-system.svc:15012\n"}
-    _without("mesh-default")(clusters)  # type: ignore[operator]
-    clusters.add("cluster", an_object("v1", "ConfigMap", "istio", "istio-system", data=mesh))
+    _without("mesh-default")(clusters)
 
 
 def _sampling_of_the_mesh(clusters: Clusters) -> None:
-    mesh = {"mesh": "defaultConfig: {tracing: {sampling: 25}}\n"}
-    _without("mesh-default")(clusters)  # type: ignore[operator]
-    clusters.add("cluster", an_object("v1", "ConfigMap", "istio", "istio-system", data=mesh))
+    _without("mesh-default")(clusters)
+    clusters.add("cluster", cluster.mesh_config(f"{cluster.PROVIDER}defaultConfig: {{tracing: {{sampling: 25}}}}\n"))
 
 
 def _sampling_elsewhere(clusters: Clusters) -> None:
-    _without("mesh-default")(clusters)  # type: ignore[operator]
+    _without("mesh-default")(clusters)
     elsewhere = {"selector": {"matchLabels": {"app": "other"}}}
     clusters.add("cluster", telemetry(100, **elsewhere))
 
@@ -415,17 +453,30 @@ def _no_right_to_see_the_gateway(clusters: Clusters) -> None:
     clusters.change(forbidden=["services istio-system"])
 
 
-def _no_right_to_list_ours(clusters: Clusters) -> None:
+def test_a_kind_that_may_not_be_listed_hides_no_other(clusters: Clusters) -> None:
+    assert clusters.run("apply", "k8s", "--with", "lanes", *IMAGE).returncode == 0
     clusters.change(forbidden=["poddisruptionbudgets"])
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert done.returncode == 0, done.stderr
+    said = "no right to list poddisruptionbudgets.policy at the cluster: what an earlier apply left there stays"
+    assert f"k8s: {said}" in done.stderr.splitlines()
+    assert "deployment.apps/grpc-server-svc3-canary grpc-tracing" not in clusters.objects()
 
 
 WARNINGS = [
-    (_no_right_to_list_ours, "whether another overlay left something at the cluster could not be seen"),
     (_no_right_to_see_the_gateway, "the ingress gateway could not be seen: no right to look at Services in"),
     (_closed, "the ingress gateway's Service istio-ingressgateway does not open port 9999, so test.sh forwards one"),
     (_sampling_1, "the ingress gateway samples 1 % of the calls"),
     (_sampling_of_the_mesh, "the ingress gateway samples 25 % of the calls"),
-    (_sampling_elsewhere, "what the ingress gateway samples could not be seen"),
+    (_sampling_elsewhere, "the ingress gateway samples 1 % of the calls"),
+    (
+        _without("mesh-default", "istio"),
+        "what the ingress gateway samples is not known: the mesh's configuration (ConfigMap",
+    ),
+    (
+        _without("istio"),
+        "the ingress gateway samples 100 %; whether spans leave it is not known: the mesh's",
+    ),
     (_no_right_to_look, "whether the cluster has a sidecar injector could not be seen: no right to look"),
 ]
 

@@ -9,10 +9,12 @@ import yaml
 from chain import topology
 from grpc_tracing.version import VERSION
 from mesh.envoy import nodes
+from protos import hello_pb2, landing_pb2
 from tests.deploy.kubernetes.references import Cluster, policy_ports, principals, problems
 from tests.deploy.kubernetes.rendering import COMPONENTS, FOLDERS, K8S, OVERLAYS, ROOT, Object, render, render_with
 from tests.deploy.kubernetes.schemas import KUBERNETES_VERSIONS, is_gateway_api, is_istio, schema_problem
 
+_SERVICES = [*landing_pb2.DESCRIPTOR.services_by_name.values(), *hello_pb2.DESCRIPTOR.services_by_name.values()]
 WORKLOAD_OVERLAYS = [f"overlays/{name}" for name in OVERLAYS]
 
 
@@ -62,6 +64,28 @@ def _callers(policy: Object) -> list[str]:
     accounts = [principal.rpartition("/sa/")[2] for principal in principals(policy)]
     sources = [source["source"] for rule in policy["spec"].get("rules", []) for source in rule["from"]]
     return accounts + [topology.INGRESS for source in sources if source.get("namespaces") == ["istio-system"]]
+
+
+CALLED_ON_US = {
+    *(f"/{service.full_name}/{method.name}" for service in _SERVICES for method in service.methods),
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+}
+
+
+@pytest.mark.parametrize("folder", ["mesh", *WORKLOAD_OVERLAYS])
+def test_policies_let_exactly_our_rpcs_in(folder: str) -> None:
+    policies = [one for one in Cluster(render(K8S / folder)).of("AuthorizationPolicy") if "rules" in one["spec"]]
+    assert {one["metadata"]["name"] for one in policies} >= {
+        topology.host(service) for service in topology.DEFAULT.services
+    }
+    for policy in policies:
+        (rule,) = policy["spec"]["rules"]
+        (when,) = rule["when"]
+        assert when["key"] == "request.headers[:path]"
+        assert set(when["values"]) == CALLED_ON_US, policy["metadata"]["name"]
 
 
 def test_identities_are_in_the_topology_s_trust_domain() -> None:
@@ -154,8 +178,8 @@ def test_the_trace_store_listens_where_the_topology_says() -> None:
     (pod,) = cluster.selected({"app": "traces"})
     assert set(pod.ports.values()) == ports
     (args,) = (_containers(d)[0]["args"] for d in cluster.of("Deployment") if d["metadata"]["name"] == "traces")
-    assert args[0] == "traces"
-    assert {int(value.rpartition(":")[2]) for value in args[2::2]} == ports
+    assert args[:2] == ["grpc_tracing", "store"]
+    assert {int(value.rpartition(":")[2]) for value in args[3::2]} == ports
 
 
 def test_only_the_ingress_retries() -> None:
