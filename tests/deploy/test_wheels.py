@@ -1,5 +1,6 @@
 """Every lock file has a wheel of each package, with a locked hash, for each machine and Python that it is for.
 
+Not instrumented.lock: tests/talk/test_instrumented.py says where its packages have wheels.
 It asks the package index that uv is set to, and downloads no wheel.
 """
 
