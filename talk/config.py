@@ -115,7 +115,7 @@ def _switch(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    return duration(_text(value))
+    return duration(str(value))  # YAML reads a bare 10 as a number: the message says what to write
 
 
 def _log_format(value: Any) -> str:

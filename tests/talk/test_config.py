@@ -61,20 +61,40 @@ def test_propagation_is_the_default_none_or_a_list(tmp_path: Path, text: str, li
     assert rule.enabled is enabled
 
 
-@pytest.mark.parametrize("target", ["dns:///h:1", "ipv4:1.2.3.4:5,1.2.3.5:6", "ipv6:[::1]:5,[::2]:6", "unix:/s"])
-def test_a_next_hop_is_a_target_that_grpc_knows(tmp_path: Path, target: str) -> None:
-    next_hop = load(written(tmp_path, GOOD), {"TALK_NEXT_HOP": target}).next_hop
+@pytest.mark.parametrize(
+    ("written_as", "target"),
+    [
+        ("svc3:9996", "svc3:9996"),
+        (":9996", "localhost:9996"),
+        ("[::1]:9996", "[::1]:9996"),
+        ("dns:///h:1", "dns:///h:1"),
+        ("dns://192.0.2.1/h:1", "dns://192.0.2.1/h:1"),
+        ("ipv4:1.2.3.4:5,1.2.3.5:6", "ipv4:1.2.3.4:5,1.2.3.5:6"),
+        ("ipv6:[::1]:5,[::2]:6", "ipv6:[::1]:5,[::2]:6"),
+        ("unix:/s", "unix:/s"),
+    ],
+)
+def test_a_next_hop_is_a_target_that_grpc_knows(tmp_path: Path, written_as: str, target: str) -> None:
+    next_hop = load(written(tmp_path, GOOD), {"TALK_NEXT_HOP": written_as}).next_hop
     assert next_hop is not None
     assert next_hop.target == target
+
+
+@pytest.mark.parametrize(
+    ("written_as", "address"),
+    [(":9996", "[::]:9996"), ("0.0.0.0:0", "0.0.0.0:0"), ("[::1]:9996", "[::1]:9996"), ("unix:/s", "unix:/s")],
+)
+def test_an_address_to_listen_on_may_leave_out_the_host(tmp_path: Path, written_as: str, address: str) -> None:
+    assert load(written(tmp_path, GOOD), {"TALK_LISTEN": written_as}).listen == (address,)
 
 
 BAD_FILES = [
     ("next_hop: none\n", "name: missing"),
     ("name: svc2\n", "next_hop: missing; write whom to call, or none"),
     (GOOD + "nexthop: x\n", "nexthop: unknown key; did you mean next_hop?"),
-    (GOOD + "listen: ''\n", "listen: no address to listen on: write 0.0.0.0:9996"),
+    (GOOD + "listen: ''\n", "listen: no address to listen on: write :9996, 0.0.0.0:9996"),
     (GOOD + "listen: 0.0.0.0\n", "listen: '0.0.0.0' has no port"),
-    (GOOD + "listen: :9996\n", "listen: ':9996' has no host"),
+    (GOOD + "listen: ::9996\n", "listen: '::9996' has no host: write HOST:PORT, or [ADDRESS]:PORT for IPv6"),
     (GOOD + "listen: 0.0.0.0:70000\n", "listen: port '70000' is out of range"),
     (GOOD + f"listen: unix:/{'x' * 120}\n", "has 121 bytes: use 1 to 107"),
     (GOOD + "propagate: [zipkin]\n", "propagate: unknown family 'zipkin'"),
@@ -82,7 +102,10 @@ BAD_FILES = [
     (GOOD + "propagate: [X-Lane]\n", "propagate: 'X-Lane' has upper-case letters"),
     (GOOD + "propagate_also: [grpc-timeout]\n", "propagate_also: 'grpc-timeout' is reserved"),
     (GOOD + "propagate_also: [x-envoy-retry-on]\n", "propagate_also: 'x-envoy-retry-on' is reserved"),
-    (GOOD + "grace: 10\n", "grace: 10 is no duration"),
+    (
+        GOOD + "grace: 10\n",
+        "grace: '10' is not a duration: write a number with ms, s, m or h, for example 500ms or 10s",
+    ),
     (GOOD + "retry: perhaps\n", "retry: 'perhaps' is no switch"),
     (GOOD + "log_format: xml\n", "log_format: 'xml' is no log format"),
     (GOOD + "tls_cert: /nowhere.pem\n", "tls_cert: cannot read /nowhere.pem"),
@@ -110,13 +133,14 @@ def test_a_bad_file_is_refused_in_one_line_with_file_key_and_fix(tmp_path: Path,
     [
         ({"TALK_NEXT_HOP": "dns:///:9996"}, "environment: TALK_NEXT_HOP: ':9996' has no host"),
         (
-            {"TALK_NEXT_HOP": "svc3:9996"},
-            "environment: TALK_NEXT_HOP: 'svc3:9996' is no target: write dns:///HOST:PORT",
+            {"TALK_NEXT_HOP": "dns:///svc3:9996/path"},
+            "environment: TALK_NEXT_HOP: 'dns:///svc3:9996/path' is not a target: write dns:///HOST:PORT",
         ),
+        ({"TALK_NEXT_HOP": "svc3"}, "environment: TALK_NEXT_HOP: 'svc3' has no port: write HOST:PORT"),
         ({"TALK_NEXT_HOP": "dns:///svc3:0"}, "port '0' is out of range"),
-        ({"TALK_NEXT_HOP": "ipv4:svc3:9996"}, "'svc3' is no address of ipv4: for a name write dns:///HOST:PORT"),
-        ({"TALK_NEXT_HOP": "ipv4:1.2.3.4:5,[::1]:5"}, "'::1' is no address of ipv4"),
-        ({"TALK_NEXT_HOP": "ipv6:1.2.3.4:5"}, "'1.2.3.4' is no address of ipv6"),
+        ({"TALK_NEXT_HOP": "ipv4:svc3:9996"}, "'svc3' is not an address of ipv4: for a name write dns:///HOST:PORT"),
+        ({"TALK_NEXT_HOP": "ipv4:1.2.3.4:5,[::1]:5"}, "'::1' is not an address of ipv4"),
+        ({"TALK_NEXT_HOP": "ipv6:1.2.3.4:5"}, "'1.2.3.4' is not an address of ipv6"),
         ({"TALK_PROPAGTE": "none"}, "environment: TALK_PROPAGTE: unknown variable; did you mean TALK_PROPAGATE?"),
         ({"TALK_CONFIG": "/nowhere.yaml"}, "/nowhere.yaml: No such file or directory"),
         ({"TALK_PROPAGATE": ""}, "environment: TALK_PROPAGATE: no entries; write default, none or a list"),
