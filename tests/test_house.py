@@ -1,6 +1,7 @@
 """The house's own rules: who imports whom, what is generated, what stands nowhere."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -126,3 +127,26 @@ def test_no_private_key_and_no_registry_host_stands_in_the_tree() -> None:
         if marker in file.read_text(errors="replace")
     ]
     assert wrong == []
+
+
+HEADERS, LIMITS = "grpc_tracing/headers/families.py", "grpc_tracing/calling/limits.py"
+TOPOLOGY, VALUES = "chain/topology.py", "grpc_tracing/values.py"
+ONE_HOME: dict[str, tuple[str, str]] = {
+    "the default header list": (
+        r'"x-ot-span-context"|"sw8-correlation"|"x-datadog-(origin|tags)"|"x-asm-prefer-tag"',
+        HEADERS,
+    ),
+    "4 MiB, the longest message": (r"\b4 ?\* ?(1024 ?\* ?1024|1024 ?\*\* ?2)\b|\b4 ?<< ?20\b|\b4_?194_?304\b", LIMITS),
+    "16 KiB, the largest metadata": (r"\b16 ?\* ?1024\b(?! ?\*)|\b16 ?<< ?10\b|\b16_?384\b", LIMITS),
+    "the name of a service's host": (r"grpc-server-", TOPOLOGY),
+    "a duration's pattern": (r"\bms\|s\||\bms\)|\[(sm|ms|smh|hms)\]", VALUES),
+}
+"""Fact: a pattern of every way to write it, and the one file that does."""
+
+
+@pytest.mark.parametrize("fact", ONE_HOME)
+def test_a_fact_stands_in_one_file(fact: str) -> None:
+    pattern, home = ONE_HOME[fact]
+    packages = ("grpc_tracing", "talk", "client", "chain", "mesh", "deploy")
+    files = [file for package in packages for file in sorted((ROOT / package).rglob("*.py"))]
+    assert [str(file.relative_to(ROOT)) for file in files if re.search(pattern, file.read_text())] == [home]

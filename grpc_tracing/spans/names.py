@@ -3,11 +3,11 @@
 import re
 import sys
 
-_NAME = re.compile(r"(?:grpc-server-)?([^.]+)(?:\.[^.]+)?")
+_NAME = re.compile(r"([^.]+)(?:\.[^.]+)?")
 
 
 def fold(service: str) -> str:
-    """The service behind a span's service name: `grpc-server-svc1.grpc-tracing`, as Istio reports it, is `svc1`.
+    """The service behind a span's service name: `orders.shop`, as Istio writes workload and namespace, is `orders`.
 
     An Istio ingress gateway is the `ingress`; a name of three or more parts is left alone.
     """

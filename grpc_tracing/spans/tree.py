@@ -183,7 +183,7 @@ def _own_times(trace: Trace, paths: list[tuple[str, ...]]) -> list[int]:
 def _unseen(span: Span) -> str:
     """Whom a client span without children called, as far as Envoy's or OpenTelemetry's attributes tell.
 
-    Istio's cluster names are `outbound|9996||grpc-server-svc2.grpc-tracing.svc.cluster.local`.
+    Istio's cluster names are `outbound|9996||orders.shop.svc.cluster.local`.
     """
     if span.kind is not Kind.CLIENT:
         return ""

@@ -53,7 +53,7 @@ CHAIN = (
     span("d", "c", "svc1", C, 20, 60),
     span("e", "d", "svc2.grpc-tracing", S, 25, 50),
     span("f", "e", "svc2", C, 30, 40),
-    span("g", "f", "grpc-server-svc3.grpc-tracing", S, 35, 30),
+    span("g", "f", "svc3.grpc-tracing", S, 35, 30),
 )
 
 
@@ -131,7 +131,7 @@ def test_siblings_stand_in_the_order_of_their_start() -> None:
 
 
 def test_a_callee_without_a_span_is_named_by_its_callers_cluster() -> None:
-    cluster = "outbound|9996||grpc-server-svc2.grpc-tracing.svc.cluster.local;"
+    cluster = "outbound|9996||svc2.grpc-tracing.svc.cluster.local;"
     trace = assemble(
         [*CHAIN[:3], span("d", "c", "svc1", C, 20, 60, error=True, attributes=(("upstream_cluster.name", cluster),))]
     )
@@ -159,8 +159,8 @@ def test_a_version_that_only_a_zipkin_tag_tells_counts_too() -> None:
     [
         ("svc1", "svc1"),
         ("svc1.grpc-tracing", "svc1"),
-        ("grpc-server-svc1", "svc1"),
-        ("grpc-server-svc1.grpc-tracing", "svc1"),
+        ("grpc-server-svc1", "grpc-server-svc1"),
+        ("grpc-server-svc1.grpc-tracing", "grpc-server-svc1"),
         ("istio-ingressgateway.istio-system", "ingress"),
         ("a.b.c", "a.b.c"),
         ("", ""),

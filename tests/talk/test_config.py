@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from grpc_tracing.calling.limits import MESSAGE_LIMIT, METADATA_LIMIT
 from grpc_tracing.headers.families import FAMILIES
 from talk.config import SETTINGS, ConfigError, load
 from tests.client.certificates import issue
@@ -208,3 +209,8 @@ def test_the_documented_table_names_every_setting_and_no_other() -> None:
     rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
     documented = {key.strip().strip("`"): variable.strip().strip("`") for key, variable, _ in rows}
     assert documented == {key: f"TALK_{key.upper()}" for key in SETTINGS}
+
+
+def test_the_documented_limits_are_those_in_force() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert f"messages up to {MESSAGE_LIMIT // 1024**2} MiB, metadata up to {METADATA_LIMIT // 1024} KiB" in text
