@@ -182,7 +182,7 @@ def test_a_filter_is_filled_in_and_stays_while_calls_come_in(live_page: Page, li
     expect(live_page.get_by_label("At least")).to_have_value("half typed")
     live_page.get_by_label("At least").fill("fast")
     live_page.keyboard.press("Enter")
-    expect(live_page.get_by_text("is no duration such as 100ms")).to_be_visible()
+    expect(live_page.get_by_text("'fast' is not a duration")).to_be_visible()
 
 
 def test_a_store_that_ends_is_noticed_and_found_again_when_it_is_back(browser: Browser) -> None:

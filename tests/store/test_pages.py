@@ -117,7 +117,8 @@ def test_the_list_is_searched_by_trace_id_and_by_request_id(store: Store, filled
 
 def test_a_wrong_duration_is_named_and_the_list_stays(store: Store, filled: Filled) -> None:
     page = read(store, "/traces", min="fast")
-    assert "'fast' is no duration such as 100ms or 1.5s; this part of the filter is left out" in page.text
+    said = "'fast' is not a duration: write a number with ms, s, m or h, for example 500ms or 10s"
+    assert f"{said}; this part of the filter is left out" in page.text
     assert f"/trace/{filled.canary}" in page.targets()
 
 
