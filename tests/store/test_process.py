@@ -30,20 +30,20 @@ def test_a_taken_port_is_one_line_that_names_the_option(option: str) -> None:
         ended = start(PORTS | {option: address})
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        f"traces: cannot listen on {address}: address already in use; {option} HOST:PORT chooses another"
+        f"grpc-tracing store: cannot listen on {address}: address already in use; {option} HOST:PORT chooses another"
     ]
 
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--http", "16686", "'16686' is no HOST:PORT"),
-        ("--http", "127.0.0.1:70000", "is no HOST:PORT"),
-        ("--otlp-grpc", "::1:4317", "is no HOST:PORT"),
+        ("--http", "16686", "--http: '16686' has no port: write HOST:PORT"),
+        ("--http", "127.0.0.1:70000", "--http: port '70000' is out of range: use 0 to 65535"),
+        ("--otlp-grpc", "::1:4317", "--otlp-grpc: '::1:4317' has no host: write HOST:PORT, or [ADDRESS]:PORT for IPv6"),
         ("--otlp-http", "256.1.1.1:0", "cannot listen on 256.1.1.1:0"),
         ("--otlp-grpc", "256.1.1.1:0", "cannot listen on 256.1.1.1:0"),
         ("--max-traces", "0", "no whole number from 1 on"),
-        ("--max-bytes", "64", "no size such as 64MiB"),
+        ("--max-bytes", "64", "--max-bytes: '64' is not a size: write one such as 64MiB or 1GiB"),
         ("--max-bytes", "1MiB", "the least is 16MiB"),
         ("--nothing", "1", "unrecognized arguments"),
     ],
