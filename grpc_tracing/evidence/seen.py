@@ -123,8 +123,11 @@ class Seen:
 
     def _torn(self, hop: str, top: Span) -> Finding:
         if request_id_of(top) in self.request_ids:
-            text = f"{hop} copies x-request-id and not the headers of the mesh's tracer: the sidecar began a new trace"
-            return finding("torn-trace", text, hop=hop, family="traceparent", after=top.trace_id)
+            # Envoy's OpenTelemetry tracer names itself, and reads traceparent alone.
+            by_w3c = ("telemetry.sdk.name", "envoy") in top.resource
+            family = "traceparent" if by_w3c else "the headers that its sidecar reads"
+            text = f"{hop} copies x-request-id, not {family}: the sidecar began a new trace"
+            return finding("torn-trace", text, hop=hop, family=family, after=top.trace_id)
         return finding("no-header-forwarded", f"{hop} forwarded no trace header", hop=hop, after=top.trace_id)
 
     def _orphan(self, hop: str, target: str) -> Finding | None:

@@ -15,6 +15,11 @@ import grpc.aio
 Pairs = list[tuple[str, str | bytes]]
 
 CHANGES = ("nothing", "drop-baggage", "drop-traceparent", "reorder", "another-trace")
+LIKE_SAMPLES = ("like-java", "like-go", "like-node")
+"""As the servers of the sample behave that the tracing guide for ASM ships: none returns what a later hop trails."""
+_COPIED = ("x-request-id", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
+_KEPT: Pairs = []
+"""What `global-cache` keeps for all calls alike, which is the mistake."""
 OTHER_TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -23,11 +28,23 @@ def changed(change: str, received: Pairs) -> Pairs:
         return received[::-1]
     if change == "another-trace":
         return [*without("traceparent", received), ("traceparent", f"00-{OTHER_TRACE}-00f067aa0ba902b7-01")]
+    if change in {"like-java", "like-go"}:
+        return [pair for pair in received if pair[0] in (*_COPIED, "x-ot-span-context")]
+    if change == "like-node":
+        return []  # it tests `key in array`, which no key is
+    if change.startswith("every-"):
+        _KEPT.append(("x-call", ""))
+        return [] if len(_KEPT) % int(change.removeprefix("every-")) == 0 else received
     return without(change.removeprefix("drop-"), received)
 
 
 def without(key: str, received: Pairs) -> Pairs:
     return [pair for pair in received if pair[0] != key]
+
+
+def _lacks_parent(received: Pairs) -> bool:
+    keys = {key for key, _ in received}
+    return "x-request-id" in keys and "x-b3-parentspanid" not in keys
 
 
 class Relay(grpc.GenericRpcHandler):
@@ -42,10 +59,17 @@ class Relay(grpc.GenericRpcHandler):
 
         async def relay(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             received = [(key, value) for key, value in context.invocation_metadata() if key != "user-agent"]
+            if self._change == "like-go" and _lacks_parent(received):
+                os._exit(2)  # its panic
+            if self._change == "global-cache":
+                _KEPT[:] = received
+                await asyncio.sleep(0.01)  # other calls come in meanwhile
+                received = list(_KEPT)
             call = onward(messages, metadata=tuple(changed(self._change, received)))
             async for answer in call:
                 yield answer
-            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+            if self._change not in LIKE_SAMPLES:
+                context.set_trailing_metadata(tuple(await call.trailing_metadata()))
 
         return grpc.stream_stream_rpc_method_handler(relay)
 
