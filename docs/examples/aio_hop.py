@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -49,7 +49,9 @@ class LandingService(LandingServiceServicer):
 
     async def TalkMoreAnswerOne(self, requests: AsyncIterator[TalkRequest], context: Context) -> TalkResponse:
         call = self._next_hop.TalkMoreAnswerOne(
-            requests, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+            whole(requests, context, asyncio.current_task()),
+            metadata=onward(context.invocation_metadata()),
+            timeout=context.time_remaining(),
         )
         async with passing_back(call, context):
             return await call
@@ -58,11 +60,28 @@ class LandingService(LandingServiceServicer):
         self, requests: AsyncIterator[TalkRequest], context: Context
     ) -> AsyncIterator[TalkResponse]:
         call = self._next_hop.TalkBidirectional(
-            requests, metadata=onward(context.invocation_metadata()), timeout=context.time_remaining()
+            whole(requests, context, asyncio.current_task()),
+            metadata=onward(context.invocation_metadata()),
+            timeout=context.time_remaining(),
         )
         async with passing_back(call, context):
             async for response in call:
                 yield response
+
+
+async def whole(
+    requests: AsyncIterator[TalkRequest], context: Context, handler: asyncio.Task[Any] | None
+) -> AsyncIterator[TalkRequest]:
+    """The requests; raises where they were cut, and gRPC then cancels the onward call.
+
+    gRPC ends a stream that was cut like a complete one, and cancels the handler a moment later. Half-closed meanwhile,
+    the onward call would be taken for a complete, shorter one. The cancellation comes before a further read returns.
+    """
+    async for request in requests:
+        yield request
+    await context.read()
+    if handler is not None and handler.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextlib.asynccontextmanager

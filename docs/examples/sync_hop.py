@@ -44,7 +44,7 @@ class LandingService(LandingServiceServicer):
 
     def TalkMoreAnswerOne(self, requests: Iterator[TalkRequest], context: grpc.ServicerContext) -> TalkResponse:
         call = self._next_hop.TalkMoreAnswerOne.future(
-            requests, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+            whole(requests, context), metadata=onward(context.invocation_metadata()), timeout=remaining(context)
         )
         with passing_back(call, context):
             return call.result()
@@ -53,7 +53,7 @@ class LandingService(LandingServiceServicer):
         self, requests: Iterator[TalkRequest], context: grpc.ServicerContext
     ) -> Iterator[TalkResponse]:
         call = self._next_hop.TalkBidirectional(
-            requests, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+            whole(requests, context), metadata=onward(context.invocation_metadata()), timeout=remaining(context)
         )
         with passing_back(call, context):
             yield from call
@@ -65,20 +65,38 @@ def remaining(context: grpc.ServicerContext) -> float | None:
     return seconds if seconds is not None and seconds < 1e9 else None
 
 
+def whole(requests: Iterator[TalkRequest], context: grpc.ServicerContext) -> Iterator[TalkRequest]:
+    """The requests; raises where they were cut, and gRPC then cancels the onward call.
+
+    gRPC ends a stream that was cut like a complete one, and learns a moment later that the call is cancelled.
+    Half-closed meanwhile, the onward call would be taken for a complete, shorter one. Asked once more, gRPC knows.
+    """
+    yield from requests
+    next(requests, None)  # raises grpc.RpcError for a call that was cancelled
+    if not context.is_active():
+        raise grpc.RpcError
+
+
 @contextmanager
 def passing_back(call: Any, context: grpc.ServicerContext) -> Iterator[None]:
     """Ends the onward call with the incoming one; its status and trailers go back unchanged.
 
-    A grpc.RpcError that leaves a handler uncaught turns every status into UNKNOWN.
+    A grpc.RpcError that leaves a handler uncaught turns every status into UNKNOWN. Under auto-instrumentation a call
+    may be a plain generator: that has neither `cancel` nor trailers, and what it raises is gRPC's own call.
     """
-    if not context.add_callback(call.cancel):  # the incoming call has ended already
-        call.cancel()
+    cancel = getattr(call, "cancel", None)
+    if cancel and not context.add_callback(cancel):  # the incoming call has ended already
+        cancel()
     try:
         yield
-    except (grpc.RpcError, grpc.FutureCancelledError):
-        context.set_trailing_metadata(call.trailing_metadata())
-        context.abort(call.code(), call.details())
-    context.set_trailing_metadata(call.trailing_metadata())
+    except grpc.FutureCancelledError:
+        context.abort(grpc.StatusCode.CANCELLED, "cancelled with the incoming call")
+    except grpc.RpcError as error:
+        ended: Any = error
+        context.set_trailing_metadata(ended.trailing_metadata() or ())
+        context.abort(ended.code(), ended.details())
+    if trailers := getattr(call, "trailing_metadata", None):
+        context.set_trailing_metadata(trailers())
 
 
 def main() -> None:

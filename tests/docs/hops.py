@@ -15,6 +15,13 @@ from tests.support.waiting import wait_for
 @contextmanager
 def hop(command: Command, listen: str, next_hop: str, log: Path) -> Iterator[str]:
     """Gives the address once something answers there; kills the program at the end."""
+    with running(command, listen, next_hop, log):
+        yield listen
+
+
+@contextmanager
+def running(command: Command, listen: str, next_hop: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The same for one who needs the process."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -26,7 +33,7 @@ def hop(command: Command, listen: str, next_hop: str, log: Path) -> Iterator[str
         )
     try:
         wait_for(lambda: _answers(process, listen, log), f"{listen} answers", timeout=60)
-        yield listen
+        yield process
     finally:
         process.kill()
         process.wait()

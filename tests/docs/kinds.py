@@ -45,7 +45,7 @@ def node(_: Path) -> Command:
 
     installed = kept("node", lock, install)
     shutil.copy(source / "hop.js", installed)  # Node looks for packages beside the program
-    return (program, installed / "hop.js", ROOT / "protos" / "landing.proto")
+    return (program, installed / "hop.js")
 
 
 def go(folder: Path) -> Command:

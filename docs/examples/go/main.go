@@ -37,7 +37,7 @@ func onward(incoming context.Context) context.Context {
 	kept, multiple := metadata.MD{}, false
 	for key, values := range received {
 		if headers[key] || strings.HasPrefix(key, "uberctx-") {
-			kept[key] = values // a list: duplicates and their order stay
+			kept[key] = sendable(key, values) // a list: duplicates and their order stay
 		}
 		multiple = multiple || strings.HasPrefix(key, "x-b3-")
 	}
@@ -46,6 +46,22 @@ func onward(incoming context.Context) context.Context {
 	}
 	return metadata.NewOutgoingContext(incoming, kept)
 }
+
+// sendable leaves out text that is not printable ASCII: gRPC refuses to send it, and one such value
+// would fail the whole onward call.
+func sendable(key string, values []string) []string {
+	var kept []string
+	for _, value := range values {
+		if strings.HasSuffix(key, "-bin") || strings.IndexFunc(value, isUnprintable) < 0 {
+			kept = append(kept, value)
+		} else {
+			log.Printf("%s: a value that is not printable ASCII stays behind", key)
+		}
+	}
+	return kept
+}
+
+func isUnprintable(char rune) bool { return char < ' ' || char > '~' }
 
 // excerpt end
 
@@ -65,29 +81,40 @@ func talk(ctx context.Context, next *grpc.ClientConn, request *message) (*messag
 }
 
 func stream(next *grpc.ClientConn, desc *grpc.StreamDesc, call grpc.ServerStream) error {
-	ctx, cancel := context.WithCancel(onward(call.Context()))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(onward(call.Context()))
+	defer cancel(nil)
 	further, err := next.NewStream(ctx, desc, "/"+service+"/"+desc.StreamName)
 	if err != nil {
 		return err
 	}
-	go passRequests(call, further)
+	go passRequests(call, further, cancel)
 	err = passAnswers(further, call)
 	call.SetTrailer(further.Trailer())
+	if cut := context.Cause(ctx); cut != nil {
+		return cut // not the CANCELLED that it made of the onward call
+	}
 	return err
 }
 
-// excerpt end
-
-func passRequests(call grpc.ServerStream, further grpc.ClientStream) {
+// passRequests half-closes the onward call where the caller half-closed, which io.EOF says. Any other
+// error has cut the requests: half-closed, they would be taken for a complete, shorter upload.
+func passRequests(call grpc.ServerStream, further grpc.ClientStream, cancel context.CancelCauseFunc) {
 	for {
 		request := new(message)
-		if call.RecvMsg(request) != nil || further.SendMsg(request) != nil {
+		if err := call.RecvMsg(request); err == io.EOF {
 			further.CloseSend()
 			return
+		} else if err != nil {
+			cancel(err)
+			return
+		}
+		if further.SendMsg(request) != nil {
+			return // the onward call has ended: whoever reads the answers learns why
 		}
 	}
 }
+
+// excerpt end
 
 func passAnswers(further grpc.ClientStream, call grpc.ServerStream) error {
 	for {

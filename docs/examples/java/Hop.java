@@ -1,18 +1,12 @@
 // A hop in Java: it calls the next one with the headers and the time that it was given.
 // java -cp 'classes:libraries/*' Hop listens on TALK_LISTEN (unix:PATH on Linux, or HOST:PORT) and calls TALK_NEXT_HOP.
 
-import static io.grpc.stub.ServerCalls.asyncBidiStreamingCall;
-import static io.grpc.stub.ServerCalls.asyncClientStreamingCall;
-import static io.grpc.stub.ServerCalls.asyncServerStreamingCall;
-import static io.grpc.stub.ServerCalls.asyncUnaryCall;
-
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.Context;
 import io.grpc.Contexts;
-import io.grpc.ForwardingServerCall.SimpleForwardingServerCall;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannelBuilder;
@@ -30,14 +24,13 @@ import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollIoHandler;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollServerDomainSocketChannel;
 import io.grpc.netty.shaded.io.netty.channel.unix.DomainSocketAddress;
-import io.grpc.stub.ClientCalls;
 import io.grpc.stub.MetadataUtils;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicReference;
 
 final class Hop {
   private static final Set<String> HEADERS = Set.of(
@@ -98,45 +91,114 @@ final class Hop {
 
   // excerpt end
 
-  /** Trailers of the onward call go back with the answer; with an error they do by themselves. */
-  static final class PassTrailersBack implements ServerInterceptor, ClientInterceptor {
-    private static final Context.Key<AtomicReference<Metadata>> TRAILERS = Context.key("trailers");
-
-    @Override
-    public <Q, A> ServerCall.Listener<Q> interceptCall(
-        ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> handler) {
-      AtomicReference<Metadata> trailers = new AtomicReference<>();
-      ServerCall<Q, A> closing = new SimpleForwardingServerCall<>(call) {
-        @Override
-        public void close(Status status, Metadata own) {
-          Metadata further = trailers.get();
-          super.close(status, status.isOk() && further != null ? further : own);
-        }
-      };
-      return Contexts.interceptCall(Context.current().withValue(TRAILERS, trailers), closing, headers, handler);
-    }
-
-    @Override
-    public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
-      return MetadataUtils.newCaptureMetadataInterceptor(new AtomicReference<>(), TRAILERS.get())
-          .interceptCall(method, options, next);
-    }
-  }
-
   // excerpt: handlers
 
   static ServerServiceDefinition service(Channel next) {
-    CallOptions as = CallOptions.DEFAULT;
+    ServerCallHandler<byte[], byte[]> relay = (call, headers) -> {
+      Relay one = new Relay(call, next.newCall(call.getMethodDescriptor(), CallOptions.DEFAULT));
+      one.start();
+      return one.requests;
+    };
     return ServerServiceDefinition.builder(SERVICE)
-        .addMethod(ONE_ONE, asyncUnaryCall((request, answer) ->
-            ClientCalls.asyncUnaryCall(next.newCall(ONE_ONE, as), request, answer)))
-        .addMethod(ONE_MORE, asyncServerStreamingCall((request, answers) ->
-            ClientCalls.asyncServerStreamingCall(next.newCall(ONE_MORE, as), request, answers)))
-        .addMethod(MORE_ONE, asyncClientStreamingCall(answer ->
-            ClientCalls.asyncClientStreamingCall(next.newCall(MORE_ONE, as), answer)))
-        .addMethod(MORE_MORE, asyncBidiStreamingCall(answers ->
-            ClientCalls.asyncBidiStreamingCall(next.newCall(MORE_MORE, as), answers)))
+        .addMethod(ONE_ONE, relay)
+        .addMethod(ONE_MORE, relay)
+        .addMethod(MORE_ONE, relay)
+        .addMethod(MORE_MORE, relay)
         .build();
+  }
+
+  /**
+   * One call of any pattern. Each side is asked for its next message once the other can take one: what a slow reader
+   * does not take stays with its sender.
+   */
+  private static final class Relay {
+    private final ServerCall<byte[], byte[]> call;
+    private final ClientCall<byte[], byte[]> further;
+    final Requests requests = new Requests();
+    private final Answers answers = new Answers();
+
+    Relay(ServerCall<byte[], byte[]> call, ClientCall<byte[], byte[]> further) {
+      this.call = call;
+      this.further = further;
+    }
+
+    void start() {
+      further.start(answers, new Metadata());
+      further.request(1);
+      call.request(1);
+    }
+
+    private final class Requests extends ServerCall.Listener<byte[]> {
+      private boolean waiting;
+
+      @Override
+      public void onMessage(byte[] request) {
+        further.sendMessage(request);
+        synchronized (this) {
+          waiting = true;
+        }
+        askForMore();
+      }
+
+      synchronized void askForMore() {
+        if (waiting && further.isReady()) {
+          waiting = false;
+          call.request(1);
+        }
+      }
+
+      @Override
+      public void onHalfClose() {
+        further.halfClose(); // the caller's own word: a request stream that was cut comes to onCancel instead
+      }
+
+      @Override
+      public void onCancel() {
+        further.cancel("the incoming call was cancelled", null);
+      }
+
+      @Override
+      public void onReady() {
+        answers.askForMore();
+      }
+    }
+
+    private final class Answers extends ClientCall.Listener<byte[]> {
+      private boolean waiting;
+
+      @Override
+      public void onHeaders(Metadata headers) {
+        call.sendHeaders(new Metadata());
+      }
+
+      @Override
+      public void onMessage(byte[] answer) {
+        call.sendMessage(answer);
+        synchronized (this) {
+          waiting = true;
+        }
+        askForMore();
+      }
+
+      synchronized void askForMore() {
+        if (waiting && (call.isReady() || call.getMethodDescriptor().getType().serverSendsOneMessage())) {
+          waiting = false;
+          further.request(1);
+        }
+      }
+
+      @Override
+      public void onClose(Status status, Metadata trailers) {
+        if (!call.isCancelled()) { // there is nobody to tell, and a status for a stream that is gone ends its connection
+          call.close(status, trailers);
+        }
+      }
+
+      @Override
+      public void onReady() {
+        requests.askForMore();
+      }
+    }
   }
 
   // excerpt end
@@ -181,7 +243,9 @@ final class Hop {
           .bossEventLoopGroup(new MultiThreadIoEventLoopGroup(1, EpollIoHandler.newFactory()))
           .workerEventLoopGroup(new MultiThreadIoEventLoopGroup(1, EpollIoHandler.newFactory()));
     }
-    return NettyServerBuilder.forPort(Integer.parseInt(address.substring(address.lastIndexOf(':') + 1)));
+    int colon = address.lastIndexOf(':');
+    String host = address.substring(0, colon).replaceAll("[\\[\\]]", ""); // [::1]:PORT, as gRPC writes it
+    return NettyServerBuilder.forAddress(new InetSocketAddress(host, Integer.parseInt(address.substring(colon + 1))));
   }
 
   private static ManagedChannelBuilder<?> channelTo(String target) {
@@ -191,12 +255,10 @@ final class Hop {
   }
 
   public static void main(String[] arguments) throws IOException, InterruptedException {
-    PassTrailersBack trailers = new PassTrailersBack();
-    Channel next = channelTo(System.getenv("TALK_NEXT_HOP")).intercept(new Inject(), trailers).build();
+    Channel next = channelTo(System.getenv("TALK_NEXT_HOP")).intercept(new Inject()).build();
     Server server = listenOn(System.getenv("TALK_LISTEN"))
         .addService(service(next))
         .intercept(new Extract())
-        .intercept(trailers)
         .build()
         .start();
     server.awaitTermination();
