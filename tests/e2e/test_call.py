@@ -47,7 +47,7 @@ def test_the_document_has_the_keys_of_the_contract_and_no_others(whole: Chain) -
     (call,) = client("call", "--target", whole.target, "--json", "--rpc", "Talk").json["calls"]
     assert list(call) == [
         *("rpc", "status", "verdict", "answers", "duration_ms", "path", "trace_id", "traces", "spans", "edges"),
-        *("hops", "problems"),
+        *("hops", "links", "problems"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_each_header_of_the_users_arrives_whole_and_in_order(whole: Chain) -> No
         "tracestate: x=1",
         "tracestate: y=2",
         "x-lane: canary",
-        "sw8: 1-dA==-cw==-0",
+        "sw8: 1-dA==-cw==-0-c3Zj-aQ==-ZQ==-aDo5",
     ]
     arguments = [word for header in [*sent, "authorization: secret"] for word in ("-H", header)]
     ended = client("call", "--target", whole.target, "--json", "--rpc", "Talk", *arguments)
@@ -99,7 +99,6 @@ def test_a_proxy_in_the_environment_is_not_asked(whole: Chain) -> None:
 BROKEN: list[tuple[Mapping[str, Mapping[str, str]], list[str]]] = [
     ({"svc2": {"propagate": "none"}}, ["svc2 received traceparent", "(its propagation is set to none)"]),
     ({"svc1": {"propagate": "b3,x-request-id"}}, ["svc1 received traceparent and did not forward it", "its own list"]),
-    ({name: {"hop_records": "off"} for name in PATH}, ["no hop left a record", "TALK_HOP_RECORDS=on"]),
 ]
 
 
@@ -113,6 +112,29 @@ def test_a_broken_trace_names_who_broke_it(
     line = next(line for line in ended.out.splitlines() if words[0] in line)
     assert all(word in line for word in words)
     assert "broken: 4 of 4 calls" in ended.out
+
+
+def test_without_records_and_spans_nothing_is_shown(tmp_path: Path) -> None:
+    with chain(tmp_path, **{name: {"hop_records": "off"} for name in PATH}) as running:
+        ended = client("call", "--target", running.target)
+    assert ended.code == 3, ended
+    assert "unproven: 4 of 4 calls" in ended.out
+    assert "no hop left a record, so nothing shows where the trace went: give --traces [no-records]" in ended.out
+
+
+def test_a_cause_is_explained_and_an_unknown_one_has_its_near_word() -> None:
+    told = client("explain", "not-forwarded")
+    assert (told.code, told.out.splitlines()[0]) == (0, "not-forwarded (broken)")
+    assert "did you mean not-forwarded?" in client("explain", "not-forwardd").err
+    assert client("explain").out.count("read on: docs/troubleshooting.md#") > 20
+
+
+def test_a_file_of_spans_that_is_cut_is_wrong_usage(tmp_path: Path) -> None:
+    file = tmp_path / "spans.json"
+    file.write_text('{"resourceSpans": [{"scopeSpans": [')
+    ended = client("call", "--traces", str(file))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "the JSON object that begins in line 1 is cut off" in ended.err
 
 
 def test_svc2_with_propagation_off_is_broken_in_every_pattern(tmp_path: Path) -> None:
@@ -194,10 +216,14 @@ def test_another_path_than_expected_is_broken(whole: Chain) -> None:
 USAGE: list[tuple[list[str], str]] = [
     ([], "see client --help"),
     (["dance"], "see client --help"),
-    (["call", "--speed", "9"], "unrecognized arguments: --speed 9"),
+    (["call", "--speed", "9"], "unrecognized arguments: --speed"),
     (["call", "--rpc", "Sing"], "invalid choice: 'Sing'"),
     (["call", "--target", "localhost"], "write HOST:PORT"),
-    (["call", "--timeout", "5"], "write a duration"),
+    (["call", "--timeout", "5"], "write a number with ms, s, m or h"),
+    (["call", "--wait", "x"], "--wait: 'x' is not a duration"),
+    (["call", "--concurrency", "0"], "--concurrency '0': write a whole number from 1 to 1000"),
+    (["call", "--require", ""], "--require '': write header keys"),
+    (["call", "--service", "nope"], "invalid choice: 'nope'"),
     (["call", "--data", "9"], "write indices from 0 to 5"),
     (["call", "--repeat", "0"], "write a whole number from 1"),
     (["call", "--expect", "svc1,"], "write names separated by commas"),
