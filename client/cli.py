@@ -102,7 +102,7 @@ def _run_load(parsed: argparse.Namespace, screen: Screen) -> int:
         load.show(screen.out, result)
     if result.interrupted:
         return _INTERRUPTED
-    return 1 if result.tally.errors or result.tally.unstarted else 0
+    return 1 if result.tally.errors or result.tally.unstarted or result.broken else 0
 
 
 async def _call(options: CallOptions, screen: Screen) -> call.Run:
@@ -319,7 +319,10 @@ def _run_explain(parsed: argparse.Namespace, screen: Screen) -> int:
 def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_load)
     parser.description = "Holds a load on the chain: progress while it runs, then throughput, errors and latency."
-    parser.epilog = "Exit code 0: no call failed; 1: some did; 2: nothing answers. Ctrl-C ends it with what it has."
+    parser.epilog = (
+        "Exit code 0: no call failed, and no trace was torn as far as hop records show; 1: some did or were; "
+        "2: nothing answers. Ctrl-C ends it with what it has."
+    )
     _add_target(parser)
     parser.add_argument(
         "--rpc",

@@ -96,6 +96,18 @@ class LoadResult:
         whole, calls = self.tally.parts.total(), self.tally.timed
         return [(name, part / whole, part / calls / 1000) for name, part in self.tally.parts.items() if whole]
 
+    def wholeness(self) -> dict[str, dict[str, float]]:
+        """By RPC and link, the share of calls whose trace went on there; a link that no record shows is missing."""
+        found: dict[str, dict[str, float]] = {}
+        for (rpc, link), count in self.tally.judged.items():
+            found.setdefault(rpc, {})[link] = 1 - self.tally.torn[rpc, link] / count
+        return found
+
+    @property
+    def broken(self) -> bool:
+        """Whether the trace of a call was torn."""
+        return bool(self.tally.torn.total())
+
     @property
     def limits(self) -> list[str]:
         """Where the load was not what was asked for, or the requester was the limit: a line each."""
@@ -133,6 +145,9 @@ def document(result: LoadResult) -> dict[str, Any]:
         "parts": [
             {"part": name, "share": round(share, 4), "mean_ms": round(mean, 3)} for name, share, mean in result.parts()
         ],
+        "wholeness": {
+            rpc: {link: round(share, 5) for link, share in links.items()} for rpc, links in result.wholeness().items()
+        },
         "processes": len(result.cpu_shares),
         "cpu_shares": [round(share, 3) for share in result.cpu_shares],
         "unstarted": result.tally.unstarted,

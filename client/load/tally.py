@@ -25,6 +25,8 @@ class Tally:
 
     `latencies` are of successful calls, by RPC, in µs; from the intended start where there is one. `parts` is the
     time in µs that `timed` calls spent in each hop and between them. `lateness` is how late calls were begun, in µs.
+    `judged` and `torn` count calls by RPC and by link, such as `svc1 > svc2`: those of which the records show whether
+    the trace went on there, and those of which they show that it did not.
     """
 
     latencies: defaultdict[str, array[int]] = field(default_factory=_latencies)
@@ -34,6 +36,8 @@ class Tally:
     timed: int = 0
     lateness: array[int] = field(default_factory=_microseconds)
     unstarted: int = 0
+    judged: Counter[tuple[str, str]] = field(default_factory=Counter)
+    torn: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def calls(self) -> int:
@@ -45,6 +49,12 @@ class Tally:
 
     def failed(self, rpc: str, status: str) -> None:
         self.errors[rpc, status] += 1
+
+    def judge(self, rpc: str, hops: Sequence[HopRecord]) -> None:
+        """Counts the links of a call, each by whether both its ends name one trace."""
+        for link, holds in links_of(hops):
+            self.judged[rpc, link] += 1
+            self.torn[rpc, link] += not holds
 
     def time(self, hops: Sequence[HopRecord], took: int) -> None:
         """Adds where a call's `took` µs went, as far as the records of its hops tell."""
@@ -61,6 +71,20 @@ class Tally:
         self.timed += other.timed
         self.lateness.extend(other.lateness)
         self.unstarted += other.unstarted
+        self.judged.update(other.judged)
+        self.torn.update(other.torn)
+
+
+def links_of(hops: Sequence[HopRecord]) -> Iterator[tuple[str, bool]]:
+    """Each link between two records, and whether the trace went on there.
+
+    Nothing is shown where none came to the first hop. The ids as the records spell them are enough at this rate:
+    `client call` reads the headers too.
+    """
+    if not hops or not hops[0].trace_id:
+        return
+    for hop, later in pairwise(hops):
+        yield f"{hop.service} > {later.service}", bool(hop.trace_id) and hop.trace_id == later.trace_id
 
 
 def parts_of(hops: Sequence[HopRecord], took: int) -> Iterator[tuple[str, int]]:

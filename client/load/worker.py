@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 import grpc.aio
 import uvloop
 
-from client.call.context import metadata
+from client.call.context import TraceContext, begins_a_trace, metadata, new_context
 from client.call.outcome import hop_records
 from client.call.rpc import Landing, parsed
 from client.load.pacer import Pacer
@@ -114,6 +114,8 @@ class _Stretch:
         self._tally = Tally()
         self._until = phase.start + phase.seconds
         self._pacer: Pacer | None = None
+        self._begins_traces = False
+        self._may_begin = not begins_a_trace(options.target.custom)
         self._numbers = numbers(phase, options.rate)
         self._streamed = tuple(number % 6 for number in range(options.messages))
 
@@ -181,7 +183,7 @@ class _Stretch:
         target, rpc = self._options.target, self._options.mix[number % len(self._options.mix)]
         asked = (number % 6,) if rpc == "Talk" else self._streamed
         began = time.monotonic()
-        call, responses = self._landing.begin(rpc, asked, metadata(target.custom, None), target.timeout)
+        call, responses = self._landing.begin(rpc, asked, metadata(target.custom, self._context()), target.timeout)
         answers = 0
         try:
             async for raw in responses:
@@ -195,5 +197,12 @@ class _Stretch:
             self._tally.failed(rpc, status if status != "OK" else "WRONG_ANSWERS")
             return False
         self._tally.succeeded(rpc, int((ended - intended) * 1e6), answers)
-        self._tally.time(hop_records(await call.trailing_metadata() or ()), int((ended - began) * 1e6))
+        hops = hop_records(await call.trailing_metadata() or ())
+        self._tally.time(hops, int((ended - began) * 1e6))
+        self._tally.judge(rpc, hops)
+        self._begins_traces = self._begins_traces or bool(hops and not hops[0].trace_id and self._may_begin)
         return True
+
+    def _context(self) -> TraceContext | None:
+        """Ids of this call's own, once an answer has shown that nobody else begins a trace."""
+        return new_context() if self._begins_traces else None

@@ -63,10 +63,26 @@ def show(console: Console, result: LoadResult) -> None:
     for rpc in result.rpcs:
         for status, count in result.figures(rpc).errors.most_common():
             console.print(Text(f"  {rpc}: {count} × {status}", "red"), soft_wrap=True)
+    for told in _wholeness(result):
+        console.print(told, soft_wrap=True)
     if result.parts():
         console.print(_parts(result, console.is_terminal), width=width)
     for line in result.limits:
         console.print(Text(f"  note: {line}", "yellow"), soft_wrap=True)
+
+
+def _wholeness(result: LoadResult) -> Iterator[Text]:
+    """A line each for what is whole, and for each RPC and link at which traces were torn."""
+    whole = result.wholeness()
+    if not whole:
+        yield Text("  wholeness: no hop left a record that shows it", "dim")
+    elif not result.broken:
+        yield Text(f"  wholeness: every trace went on at each link that the records show, {len(whole)} RPCs", "green")
+    for (rpc, link), torn in sorted(result.tally.torn.items()):
+        if torn:
+            judged = result.tally.judged[rpc, link]
+            share = f"{1 - torn / judged:.2%} whole"
+            yield Text(printable(f"  {rpc}: {link}: {torn:,} of {judged:,} traces were torn ({share})"), "yellow")
 
 
 def _summary(result: LoadResult) -> Text:

@@ -141,3 +141,18 @@ def test_a_clean_chain_under_the_same_stays_connected(shared_mesh: Mesh) -> None
     for _ in range(3):
         ended = call(shared_mesh, "--concurrency", "16", "--repeat", "50")
         assert (ended.code, ended.out.count("all 200 calls passed svc1, svc2, svc3")) == (0, 1), ended.out
+
+
+def test_a_load_tells_the_share_of_torn_traces_at_their_link() -> None:
+    command = f"'{sys.executable}' -m tests.mesh.foreign_hop every-100"
+    with mesh("--no-mesh", "--run", f"svc2={command}") as one:
+        ended = client("load", "--target", one.target, "--duration", "5s", "--warmup", "1s", "--json", "--rpc", "Talk")
+    assert ended.code == 1, ended
+    (share,) = ended.json["wholeness"]["Talk"].values()
+    assert share == pytest.approx(0.99, abs=0.003)
+
+
+def test_a_clean_load_is_whole_at_every_link(shared_mesh: Mesh) -> None:
+    ended = client("load", "--target", shared_mesh.target, "--duration", "1s", "--warmup", "0", "--json")
+    assert ended.code == 0, ended
+    assert all(links == {"svc1 > svc2": 1, "svc2 > svc3": 1} for links in ended.json["wholeness"].values())

@@ -11,10 +11,27 @@ from client.call.rpc import RPCS
 from client.load.fleet import Fleet
 from client.load.result import Latency, LoadResult, document, latency
 from client.load.run import warm_up
-from client.load.tally import Tally, parts_of
+from client.load.tally import Tally, links_of, parts_of
 from client.load.worker import Phase, numbers
 from client.options import LoadOptions, Target
 from grpc_tracing.evidence.records import HopRecord
+
+
+@pytest.mark.parametrize(
+    ("ids", "links"),
+    [
+        (("a", "a", "a"), [("svc1 > svc2", True), ("svc2 > svc3", True)]),
+        (("a", "a", "b"), [("svc1 > svc2", True), ("svc2 > svc3", False)]),
+        (("a", "", ""), [("svc1 > svc2", False), ("svc2 > svc3", False)]),
+        (("", "", ""), []),
+        ((), []),
+    ],
+)
+def test_a_link_is_whole_where_both_its_records_name_one_trace(
+    ids: tuple[str, ...], links: list[tuple[str, bool]]
+) -> None:
+    hops = [HopRecord(service=f"svc{number}", trace_id=one) for number, one in enumerate(ids, start=1)]
+    assert list(links_of(hops)) == links
 
 
 @pytest.mark.parametrize(
