@@ -1,0 +1,135 @@
+"""The wheel: grpc_tracing and nothing else, and it works in an environment that has nothing of the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from grpc_tracing.version import VERSION
+from tests.store.support import Part, export_request
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+USER = """
+from grpc_tracing.headers.families import Pair
+from grpc_tracing.headers.forwarding import Propagation, onward
+from grpc_tracing.headers.reading import read
+
+
+def go_on(metadata: list[Pair]) -> tuple[Pair, ...]:
+    return onward(Propagation().sort(metadata))
+
+
+ids: list[str] = [context.trace_id for context in read([("traceparent", "00-1-2-01")])]
+"""
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=cwd, env=outside, timeout=300
+    )
+
+
+def done(*command: str | Path, cwd: Path | None = None) -> str:
+    ended = run(*command, cwd=cwd)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a tree without git's folder."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "grpc_tracing", source / "grpc_tracing")
+    done(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", target, source)
+    (made,) = target.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel and what it needs by itself; the folder of its programs."""
+    folder = tmp_path_factory.mktemp("bare")
+    done(sys.executable, "-m", "venv", folder)
+    done(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel)
+    return folder / "bin"
+
+
+def test_it_holds_the_library_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0] for name in names} == {"grpc_tracing", f"grpc_tracing-{VERSION}.dist-info"}
+    assert {"grpc_tracing/py.typed", "grpc_tracing/store/static/style.css"} <= set(names)
+    assert any(name.startswith("grpc_tracing/store/templates/") for name in names)
+
+
+@pytest.mark.parametrize("command", [("grpc-tracing",), ("python", "-m", "grpc_tracing")], ids=" ".join)
+def test_it_tells_its_version(bare: Path, command: tuple[str, ...], tmp_path: Path) -> None:
+    assert done(bare / command[0], *command[1:], "--version", cwd=tmp_path) == f"grpc-tracing {VERSION}\n"
+    assert "No broken requirements" in done(bare / "python", "-m", "pip", "check")
+
+
+def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path) -> None:
+    ended = run(bare / "grpc-tracing", "store", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert "pip install 'grpc-tracing[store]'" in ended.stderr
+
+
+def test_its_types_hold_for_who_uses_it(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(USER)
+    checked = done(
+        sys.executable, "-m", "mypy", "--strict", "--python-executable", bare / "python", "user.py", cwd=tmp_path
+    )
+    assert "Success" in checked
+
+
+@contextmanager
+def store(programs: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """The store of the wheel on free ports: where its pages are, and where it takes spans."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    pages, otlp_grpc, otlp_http = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
+    for one in held:
+        one.close()
+    command = [programs / "grpc-tracing", "store", "--http", pages, "--otlp-grpc", otlp_grpc, "--otlp-http", otlp_http]
+    process = subprocess.Popen([str(word) for word in command], cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: process.poll() is not None or _answers(f"http://{pages}/healthz"), "the store answers")
+        yield f"http://{pages}", f"http://{otlp_http}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_with_its_extra_the_store_takes_spans_and_shows_them(wheel: Path, bare: Path, tmp_path: Path) -> None:
+    done(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[store]")
+    with store(bare, tmp_path) as (pages, otlp):
+        trace = "0af7651916cd43dd8448eb211c80319c"
+        sent = export_request(trace, [Part("svc1", 2, "1" * 16)]).SerializeToString()
+        kind = {"content-type": "application/x-protobuf"}
+        assert httpx.post(f"{otlp}/v1/traces", content=sent, headers=kind, trust_env=False).status_code == 200
+        kept = wait_for(
+            lambda: httpx.get(f"{pages}/api/v3/traces/{trace}", trust_env=False).json(), "the trace is kept"
+        )
+        assert "svc1" in str(kept)
+        assert "svc1" in httpx.get(f"{pages}/trace/{trace}", trust_env=False).text
