@@ -136,7 +136,7 @@ def test_a_bad_setting_ends_the_container_with_2_and_a_line_that_names_it(built:
 
 def test_the_mesh_image_has_envoy_the_trace_store_and_the_requester(built: Images) -> None:
     assert "/1.4" in docker("run", "--rm", *LOCKED, "--entrypoint", "envoy", built.mesh, "--version")
-    for module in ("traces", "client", "mesh"):
+    for module in ("grpc_tracing", "client", "mesh"):
         assert "usage:" in docker("run", "--rm", *LOCKED, built.mesh, module, "--help")
 
 

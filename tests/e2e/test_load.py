@@ -157,7 +157,7 @@ def test_nothing_that_answers_is_exit_code_2() -> None:
         (["--rpc", "Sing"], "each RPC once"),
         (["--concurrency", "0"], "write a whole number from 1"),
         (["--messages", "10001"], "TalkMoreAnswerOne takes at most 10000"),
-        (["--warmup", "soon"], "write a duration"),
+        (["--warmup", "soon"], "write a number with ms, s, m or h"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_one_line(arguments: list[str], fix: str) -> None:

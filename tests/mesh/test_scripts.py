@@ -123,7 +123,7 @@ def test_a_dead_trace_store_fails_no_call_and_the_requester_says_so() -> None:
         done = Marked("").run("./test.sh", "local", "--state", str(one.state), "--json")
         calls = json.loads(done.stdout)["calls"]
         assert [call["status"] for call in calls] == ["OK"] * 4
-        assert "the trace could not be read" in done.stdout + done.stderr
+        assert "the traces could not be read" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

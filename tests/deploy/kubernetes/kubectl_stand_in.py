@@ -60,6 +60,14 @@ def key_of(found: Object) -> str:
     return f"{printed(found)} {found['metadata'].get('namespace', '')}"
 
 
+def _is(owner: Object, found: Object) -> bool:
+    """Two kinds may share a word, as Istio's Gateway and the Gateway API's do: the group tells them apart."""
+    return owner["name"] == found["metadata"]["name"] and (owner["kind"], group_of(owner)) == (
+        found["kind"],
+        group_of(found),
+    )
+
+
 class Server:
     """One API server, with just as much of its controllers as makes pods."""
 
@@ -120,7 +128,7 @@ class Server:
         name, metadata = gateway["metadata"]["name"], gateway["metadata"]
         labels = metadata.get("labels", {}) | {"gateway.networking.k8s.io/gateway-name": name}
         made = {"name": f"{name}-istio", "namespace": metadata["namespace"], "labels": labels} | {
-            "ownerReferences": [{"kind": "Gateway", "name": name}]
+            "ownerReferences": [{"apiVersion": gateway["apiVersion"], "kind": "Gateway", "name": name}]
         }
         template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "istio-proxy"}]}}
         selector = {"gateway.networking.k8s.io/gateway-name": name}
@@ -139,7 +147,8 @@ class Server:
             pod["metadata"] |= {
                 "name": f"{name}-{number}",
                 "namespace": deployment["metadata"]["namespace"],
-                "ownerReferences": [{"kind": "ReplicaSet", "name": name}],
+                # A ReplicaSet stands between the two in a real cluster.
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}],
             }
             ready = name not in self.state["not_ready"]
             pod["status"] = {"conditions": [{"type": "Ready", "status": str(ready)}]}
@@ -156,9 +165,9 @@ class Server:
         name = found["metadata"]["name"]
         del self.objects[key_of(found)]
         for key, one in list(self.objects.items()):
-            owners = {owner["name"] for owner in one["metadata"].get("ownerReferences", [])}
+            owned = any(_is(owner, found) for owner in one["metadata"].get("ownerReferences", []))
             inside = found["kind"] == "Namespace" and one["metadata"].get("namespace") == name
-            if inside or (found["kind"] in ("Deployment", "Gateway") and name in owners):
+            if inside or owned:
                 del self.objects[key]
 
 

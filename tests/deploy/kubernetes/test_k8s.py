@@ -251,7 +251,7 @@ def test_what_is_no_longer_given_is_deleted_and_nothing_of_others(
     clusters: Clusters, component: str, left: str
 ) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
-    foreign = an_object("v1", "Service", "theirs", "grpc-tracing")
+    foreign = an_object("v1", "Service", "theirs", "grpc-tracing", spec={"ports": [{"port": 80}]})
     clusters.add("cluster", foreign)
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     before = set(clusters.objects())
