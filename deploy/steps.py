@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from grpc_tracing.printable import printable
 from mesh.errors import MeshError
 
 ROOT = Path(__file__).parent.parent
+
+_LAYOUT = "\n\t"  # stays as it is in other programs' words
 
 Done = subprocess.CompletedProcess[str]
 
@@ -20,7 +23,8 @@ class DeployError(Exception):
 
 
 def say(place: str, text: str) -> None:
-    sys.stderr.write(f"{place}: {text}\n")
+    """A step, or what went wrong, with other programs' words and the logs of pods in it."""
+    sys.stderr.write(f"{place}: {printable(text, keep=_LAYOUT)}\n")
     sys.stderr.flush()
 
 

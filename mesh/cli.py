@@ -7,16 +7,17 @@ import argparse
 import json
 import os
 import re
-import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from grpc_tracing.arguments import Parser
+from grpc_tracing.printable import printable
 from grpc_tracing.version import VERSION
 from mesh import control, options
 from mesh.errors import MeshError, NotUpError
@@ -47,7 +48,8 @@ def main(arguments: list[str], prog: str = "python -m mesh") -> int:
 
 
 def say(text: str) -> None:
-    print(f"mesh: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    """A line on standard error; a process's last words may be in it."""
+    print("mesh:", printable(text, keep="\n"), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _print(text: str) -> None:
@@ -199,9 +201,21 @@ def _logs(parsed: argparse.Namespace) -> int:
     names = sorted(path.stem for path in parsed.state.logs.glob("*.log")) if parsed.state.is_there() else []
     if parsed.service not in names:
         raise MeshError(f"no log of {parsed.service}: there are {', '.join(names)}" if names else "no logs yet")
-    if parsed.follow:
-        tail = shutil.which("tail") or "tail"
-        os.execv(tail, [tail, "-n", str(parsed.lines), "-F", str(log)])  # noqa: S606
-    for line in deque(log.read_text(errors="replace").splitlines(), maxlen=parsed.lines):
-        _print(line)
+    for line in _followed(log, parsed.lines) if parsed.follow else _last(log, parsed.lines):
+        _print(printable(line.decode(errors="replace").removesuffix("\n"), keep="\t"))
     return 0
+
+
+def _last(log: Path, lines: int) -> deque[bytes]:
+    with log.open("rb") as file:
+        return deque(file, maxlen=lines)
+
+
+def _followed(log: Path, lines: int) -> Iterator[bytes]:
+    """The last lines, then each that comes: of the file of this name, also after it was cut or begun anew."""
+    command = ["tail", "-n", str(lines), "-F", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tail:
+        try:
+            yield from tail.stdout or ()
+        finally:
+            tail.terminate()

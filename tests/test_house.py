@@ -36,7 +36,7 @@ LAYERS: dict[str, set[str]] = {
     "backends": {"headers", "spans"},
     "store": {"headers", "calling", "spans", "evidence", "backends"},
 }
-"""Inside the library. All may use `arguments`, `values` and `version`; `cli` names its commands and imports none."""
+"""Inside the library. `arguments`, `printable`, `values` and `version` are for all; `cli` only names its commands."""
 PURE = ("headers", "spans", "evidence")
 """No I/O: neither sockets nor files nor clocks."""
 IMPURE = {"asyncio", "grpc", "httpx", "os", "pathlib", "socket", "subprocess", "threading", "time"}
@@ -62,7 +62,7 @@ def parts(package: str) -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.parametrize("package", sorted(LAYERS))
 def test_a_part_of_the_library_imports_only_what_lies_below_it(package: str) -> None:
-    allowed = LAYERS[package] | {package, "arguments", "values", "version"}
+    allowed = LAYERS[package] | {package, "arguments", "printable", "values", "version"}
     assert [(str(file.relative_to(ROOT)), name) for file, name in parts(package) if name not in allowed] == []
 
 

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from client.call.run import Judged, Run
 from client.call.verdict import CONNECTED
 from grpc_tracing.evidence.links import Link
+from grpc_tracing.printable import printable
 
 
 def junit(run: Run) -> str:
@@ -19,6 +20,7 @@ def junit(run: Run) -> str:
         _count(suite)
     _count(root)
     indent(root)
+    _make_printable(root)
     return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
@@ -48,13 +50,16 @@ def _judge_link(case: Element, link: Link) -> None:
 
 
 def _fail(case: Element, kind: str, problems: tuple[str, ...]) -> None:
-    failure = SubElement(case, "failure", type=kind, message=_printable(problems[0]))
-    failure.text = _printable("\n".join(problems))
+    failure = SubElement(case, "failure", type=kind, message=problems[0])
+    failure.text = "\n".join(problems)
 
 
-def _printable(text: str) -> str:
-    """XML has no way to write control characters."""
-    return "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
+def _make_printable(root: Element) -> None:
+    """XML has no way to write control characters, and names and messages are a peer's."""
+    for element in root.iter():
+        element.text = element.text and printable(element.text, keep="\n\t")
+        for name, value in element.items():
+            element.set(name, printable(value))
 
 
 def _count(element: Element) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from client.load.result import PERCENTILES, Figures, LoadResult
 from client.load.run import Live, Show
-from client.view.terminal import printable
+from grpc_tracing.printable import one_line
 
 _PLAIN_EVERY = 5.0  # seconds between lines where standard error is no terminal
 _BAR = 30
@@ -82,7 +82,7 @@ def _wholeness(result: LoadResult) -> Iterator[Text]:
         if torn:
             judged = result.tally.judged[rpc, link]
             share = f"{1 - torn / judged:.2%} whole"
-            yield Text(printable(f"  {rpc}: {link}: {torn:,} of {judged:,} traces were torn ({share})"), "yellow")
+            yield Text(one_line(f"  {rpc}: {link}: {torn:,} of {judged:,} traces were torn ({share})"), "yellow")
 
 
 def _summary(result: LoadResult) -> Text:
@@ -114,7 +114,7 @@ def _row(figures: Figures) -> list[str]:
 def _parts(result: LoadResult, framed: bool) -> Table:
     table = _table(framed, "where the time goes", "share", "mean", "")
     for name, share, mean in result.parts():
-        table.add_row(printable(name), f"{share:.1%}", f"{mean:.2f} ms", Text("█" * round(share * _BAR), "cyan"))
+        table.add_row(one_line(name), f"{share:.1%}", f"{mean:.2f} ms", Text("█" * round(share * _BAR), "cyan"))
     return table
 
 

@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import grpc
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -23,9 +25,11 @@ from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.records import Header, HopRecord
 from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
 
 _PATIENCE = 2.0  # seconds
+_UNBOUND = 100_000  # columns
 _COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red", UNPROVEN: "bold magenta"}
 _COLUMNS = ("hop", "caller", "received", "forwarded", "status", "here")
 _NO_RECORD = "no record: unknown"
@@ -52,9 +56,9 @@ class Screen:
     async def _tell(self, what: str) -> None:
         await asyncio.sleep(_PATIENCE)
         if self._err.is_terminal:
-            with self._err.status(Text(printable(what))):
+            with self._err.status(Text(one_line(what))):
                 await asyncio.Event().wait()
-        self._line(self._err, Text(printable(f"{what} …")))
+        self._line(self._err, Text(one_line(f"{what} …")))
 
     @property
     def out(self) -> Console:
@@ -68,22 +72,22 @@ class Screen:
 
     def error(self, message: str) -> None:
         """One line on standard error."""
-        self._line(self._err, Text.assemble(("client: ", "bold red"), printable(message)))
+        self._line(self._err, Text.assemble(("client: ", "bold red"), one_line(message)))
 
     def remarks(self, run: Run) -> None:
         """The notes alone, on standard error: what --json has no place for."""
         for note in _grouped_notes(run):
-            self._line(self._err, Text(printable(f"note: {note}"), "dim"))
+            self._line(self._err, Text(one_line(f"note: {note}"), "dim"))
 
     def show(self, run: Run) -> None:
         """The calls, one of each kind, then the verdict in a sentence, problems and notes in a line each."""
         for call, times in _kinds(run.calls):
             self._call(call, times)
-        self._line(self._out, Text.assemble((run.verdict, _COLOUR[run.verdict]), f": {printable(sentence(run))}"))
+        self._line(self._out, Text.assemble((run.verdict, _COLOUR[run.verdict]), f": {one_line(sentence(run))}"))
         for problem in _grouped_problems(run):
-            self._line(self._out, Text(printable(f"  {problem}"), _COLOUR[run.verdict].removeprefix("bold ")))
+            self._line(self._out, Text(one_line(f"  {problem}"), _COLOUR[run.verdict].removeprefix("bold ")))
         for note in _grouped_notes(run):
-            self._line(self._out, Text(printable(f"  note: {note}"), "dim"))
+            self._line(self._out, Text(one_line(f"  note: {note}"), "dim"))
 
     def explain(self, cause: Cause) -> None:
         """A cause: what it means, what shows it, what helps, where to read on."""
@@ -94,10 +98,11 @@ class Screen:
 
     def _call(self, call: Judged, times: int) -> None:
         outcome, judgement = call.outcome, call.judgement
+        said = "" if judgement.verdict == CONNECTED else f"{judgement.verdict}; "
         facts = [f"{outcome.status} in {outcome.duration * 1000:.1f} ms", _answers(call)]
         facts += [f"trace {judgement.trace_id}"] if judgement.trace_id else ["no trace id"]
         facts += [f"and {times - 1} more like it"] if times > 1 else []
-        title = Text.assemble((outcome.rpc, _COLOUR[judgement.verdict]), f": {printable(', '.join(facts))}")
+        title = Text.assemble((outcome.rpc, _COLOUR[judgement.verdict]), f": {said}{one_line(', '.join(facts))}")
         self._line(self._out, title)
         rows = [_row(stop, last=stop is judgement.stops[-1]) for stop in judgement.stops]
         if self._out.is_terminal:
@@ -110,7 +115,7 @@ class Screen:
 
     def _picture(self, picture: Picture) -> None:
         if self._out.is_terminal:
-            self._out.print(_tree(picture))
+            self._out.print(_Unwrapped(_tree(picture)), crop=False)
             return
         for depth, span in picture.tree():
             self._line(self._out, Text(f"  {'  ' * depth}{_span(picture, span)}"))
@@ -120,12 +125,15 @@ class Screen:
         console.print(text, soft_wrap=True)
 
 
-def printable(text: str) -> str:
-    """Text from elsewhere without what would steer the terminal: on one line, control characters spelled out."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in " ".join(text.split("\n"))
-    )
+@dataclass(frozen=True)
+class _Unwrapped:
+    """A tree whose lines are as long as they are: a trace id stays in one piece, to be copied."""
+
+    tree: Tree
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbound = options.update(max_width=_UNBOUND)
+        yield from console.render(self.tree, unbound.update(width=Measurement.get(console, unbound, self.tree).maximum))
 
 
 def sentence(run: Run) -> str:
@@ -215,11 +223,11 @@ def _row(stop: PathHop, last: bool) -> tuple[str, ...]:
     """A hop's cells, one for each of `_COLUMNS`."""
     hop = stop.hop
     if hop is None:
-        return (stop.service, "", _NO_RECORD, "", "", "")
+        return (one_line(stop.service), "", _NO_RECORD, "", "", "")
     received = "shortened record" if hop.shortened else _keys(h for h in hop.headers if h.decision not in _UNSHOWN)
     forwarded = "" if hop.shortened else "(the last)" if last else _forwarded(hop)
     cells = (f"{hop.service} {hop.version}".strip(), _caller(hop.peer), received, forwarded, _status(hop.status))
-    return tuple(printable(cell) for cell in (*cells, f"{hop.here_us / 1000:.1f} ms"))
+    return tuple(one_line(cell) for cell in (*cells, f"{hop.here_us / 1000:.1f} ms"))
 
 
 def _caller(peer: str) -> str:
@@ -267,8 +275,9 @@ def _span(picture: Picture, span: Span) -> str:
     place = picture.place(span)
     name = span.name.rpartition("/")[2]  # Envoy's names are paths: /package.Service/Method
     several = len({one.trace_id for one in picture.tops()}) > 1
+    error = "error" if span.error else ""
     trace = f"(trace {span.trace_id})" if several and span in picture.tops() else ""
-    return printable(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms", trace))))
+    return one_line(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms", error, trace))))
 
 
 def _cell_colour(cell: str) -> str:

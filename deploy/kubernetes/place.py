@@ -20,6 +20,7 @@ from deploy.kubernetes.kubectl import Kubectl, Object
 from deploy.kubernetes.manifests import OURS, Images, is_namespace
 from deploy.steps import ROOT, DeployError, call_requester, carry_out, names_target, need, run, say
 from grpc_tracing.arguments import Parser
+from grpc_tracing.printable import printable
 
 NAMESPACE = topology.NAMESPACE
 OVERLAY = {"k8s": "istio", "asm": "asm"}
@@ -123,7 +124,8 @@ def _look(place: str, parsed: argparse.Namespace) -> int:
         say(place, f"could not be seen: {hidden}")
     if not found:
         say(place, f"no Deployment in {parsed.namespace}: --namespace names that of your services")
-    sys.stdout.write(tracing.table(list(tracing.rows([*([gateway] if gateway else []), *found], seen))))
+    table = tracing.table(list(tracing.rows([*([gateway] if gateway else []), *found], seen)))
+    sys.stdout.write(printable(table, keep="\n"))  # names of providers are free text
     return 0
 
 

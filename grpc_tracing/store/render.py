@@ -2,9 +2,12 @@
 
 import zlib
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from grpc_tracing.printable import printable
 
 # Hues of the style sheet, c0 to c9. The salt keeps the chain's services apart: no two of them share a hue.
 _HUES = 10
@@ -22,11 +25,12 @@ class Links(Protocol):
 
 
 def environment() -> Environment:
-    """Every value is escaped, a missing one is an error."""
+    """Every value is escaped, control characters too; a missing one is an error."""
     made = Environment(
         loader=PackageLoader("grpc_tracing.store"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -41,6 +45,11 @@ def environment() -> Environment:
         "mib": mib,
     }
     return made
+
+
+def _shown(value: Any) -> Any:
+    """Text as it can be shown: names, attributes and messages are what somebody sent."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else printable(value, keep="\n\t")
 
 
 def duration(ns: float) -> str:

@@ -5,10 +5,13 @@ import pytest
 from client.call.outcome import Outcome
 from client.call.run import Judged, Run
 from client.call.verdict import Question, judge
-from client.view.terminal import Screen, printable, sentence
+from client.view.terminal import Screen, sentence
 from grpc_tracing.evidence.causes import Finding, finding
+from grpc_tracing.evidence.picture import Picture
+from grpc_tracing.evidence.seen import Seen
 from grpc_tracing.headers.forwarding import Decision
-from tests.client.evidence import hop, last, outcome, traceparent
+from tests.client.evidence import OTHER, TRACE, hop, last, outcome, traceparent
+from tests.support.spans import make
 
 SWITCHED_OFF = Decision.SWITCHED_OFF
 
@@ -58,8 +61,41 @@ def test_what_a_server_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
     assert r"UNAVAILABLE: svc1 -> svc2: \x1b[2Jrefused really" in shown.splitlines()[-1]
 
 
-def test_printable_keeps_other_scripts_and_spells_out_controls() -> None:
-    assert printable("こんにちは\r\t\u202e [bold]") == r"こんにちは\r\t\u202e [bold]"
+def pieces() -> Run:
+    spans = (
+        make(TRACE, "a" * 16, "", "svc1", "Talk", "server", 1, 9),
+        make(TRACE, "b" * 16, "a" * 16, "svc1", "Talk", "client", 2, 8, error=True),
+        make(OTHER, "c" * 16, "", "svc2", "Talk", "server", 3, 7),
+    )
+    return Run(
+        "127.0.0.1:1", (Judged(BROKEN, judge(BROKEN, EXPECTED), Seen(Picture(spans, ("svc1", "svc2", "svc3")))),)
+    )
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "200"])
+def test_on_a_terminal_no_trace_id_is_wrapped(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    Screen().show(pieces())
+    shown = capsys.readouterr().out
+    assert "└──" in shown
+    assert (shown.count(TRACE), shown.count(OTHER)) == (2, 1)
+
+
+def test_on_a_terminal_colour_says_nothing_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+    Screen().show(pieces())
+    Screen().show(run(GOOD, BROKEN, DOWN))
+    shown = capsys.readouterr().out
+    assert "svc1 client Talk 0.0 ms error" in shown
+    for words in ("Talk: OK in", "Talk: broken; OK in", "Talk: failed; UNAVAILABLE in"):
+        assert words in shown
 
 
 def test_a_problem_of_all_calls_is_said_once_and_of_some_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:

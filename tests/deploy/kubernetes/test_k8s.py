@@ -543,14 +543,14 @@ def test_pods_that_do_not_get_ready_are_shown_with_their_last_events_and_log_lin
         for number, name in enumerate(["other", *[pod] * 6])
     ]
     clusters.add("cluster", *events)
-    clusters.change(not_ready=["grpc-server-svc2"], logs={pod: ["TALK_NEXT_HOP: no target"]})
+    clusters.change(not_ready=["grpc-server-svc2"], logs={pod: ["TALK_NEXT_HOP: no \x1b[2J\u202etarget"]})
     done = clusters.run("apply", "k8s", *IMAGE, "--timeout", "1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-8:] == [
         "k8s: grpc-server-svc2 is not ready (error: timed out waiting for the condition)",
         f"  pod {pod}:",
         *[f"  event Unhealthy: probe {number} failed" for number in (2, 3, 4, 5, 6)],
-        f"  log [pod/{pod}/talk] TALK_NEXT_HOP: no target",
+        rf"  log [pod/{pod}/talk] TALK_NEXT_HOP: no \x1b[2J\u202etarget",
     ]
 
 
