@@ -142,7 +142,7 @@ async def unary_stream(call: grpc.aio.UnaryStreamCall[bytes, bytes], context: Co
 
 
 async def stream_unary(call: StreamUnaryCall, stream: RequestStream, context: Context, exchange: Exchange) -> bytes:
-    requests = asyncio.create_task(_relay_requests(stream, context, exchange))
+    requests = asyncio.create_task(_relay_requests(stream, context, exchange, asyncio.current_task()))
     try:
         return await _relay_answer(call, context, exchange)
     finally:
@@ -151,7 +151,7 @@ async def stream_unary(call: StreamUnaryCall, stream: RequestStream, context: Co
 
 
 async def stream_stream(call: StreamStreamCall, stream: RequestStream, context: Context, exchange: Exchange) -> None:
-    requests = asyncio.create_task(_relay_requests(stream, context, exchange))
+    requests = asyncio.create_task(_relay_requests(stream, context, exchange, asyncio.current_task()))
     try:
         await _relay_answers(call, context, exchange)
     finally:
@@ -159,21 +159,30 @@ async def stream_stream(call: StreamStreamCall, stream: RequestStream, context: 
         requests.cancel()
 
 
-async def next_request(context: Context) -> bytes | None:
-    """The caller's next message, or None once it has half-closed."""
+async def next_request(context: Context, handler: asyncio.Task[Any] | None = None) -> bytes | None:
+    """The caller's next message, or None once it has half-closed; CancelledError where its stream was cut off.
+
+    `handler` is the call's own task, for another one that reads in its place.
+
+    gRPC ends a stream that was cut like a complete one, and cancels the handler a moment later: before a further read
+    returns. Half-closed meanwhile, the onward call would be taken for a complete, shorter one.
+    """
     request: object = await context.read()
     if request is not grpc.aio.EOF:
         return cast("bytes", request)
-    # A caller that vanishes ends its stream as well: its cancellation, if any, is next in line and goes first.
-    await asyncio.sleep(0)
+    await context.read()
+    if handler is not None and handler.cancelling():
+        raise asyncio.CancelledError
     return None
 
 
-async def _relay_requests(stream: RequestStream, context: Context, exchange: Exchange) -> None:
+async def _relay_requests(
+    stream: RequestStream, context: Context, exchange: Exchange, handler: asyncio.Task[Any] | None
+) -> None:
     # Whatever ends the onward call ends this too; the side that reads the answers says why.
     with contextlib.suppress(*ENDED):
         await stream.begin()
-        while (request := await next_request(context)) is not None:
+        while (request := await next_request(context, handler)) is not None:
             exchange.messages_in += 1
             await stream.send(request)
         await stream.half_close()

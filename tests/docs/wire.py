@@ -125,6 +125,10 @@ class WireCaller:
         self._flush()
         return stream
 
+    def send(self, stream: int, data: bytes) -> None:
+        self._http.send_data(stream, data)
+        self._flush()
+
     def reset(self, stream: int) -> None:
         self._http.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self._flush()
