@@ -301,19 +301,28 @@ def _add_traces(parser: argparse.ArgumentParser) -> None:
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_explain)
-    parser.description = "Says what a cause means, what shows it, and what helps; without one, lists them."
+    parser.description = "Says what a cause means, what shows it, and what helps; without a cause, lists them all."
     parser.add_argument("cause", nargs="?", metavar="CAUSE", help="the word in brackets at the end of a problem's line")
 
 
 def _run_explain(parsed: argparse.Namespace, screen: Screen) -> int:
-    if parsed.cause is not None and parsed.cause not in CAUSES:
-        near = difflib.get_close_matches(parsed.cause, CAUSES, n=1)
+    if parsed.cause is None:
+        screen.list_causes(CAUSES.values())
+        return 0
+    name = parsed.cause.strip("[]").lower()
+    if name not in CAUSES:
+        near = _near(name)
         raise usage.UsageError(
-            f"{parsed.cause!r} is not a cause: {f'did you mean {near[0]}?' if near else 'see client explain'}"
+            f"{parsed.cause!r} is not a cause: {f'did you mean {near}?' if near else 'client explain lists them'}"
         )
-    for cause in [CAUSES[parsed.cause]] if parsed.cause else CAUSES.values():
-        screen.explain(cause)
+    screen.explain(CAUSES[name])
     return 0
+
+
+def _near(name: str) -> str:
+    """The causes that a word may mean: those that it is a part of, else those that are spelled alike."""
+    holding = [cause for cause in CAUSES if name and name in cause]
+    return " or ".join(holding or difflib.get_close_matches(name, CAUSES, n=2))
 
 
 def _add_load(parser: argparse.ArgumentParser) -> None:

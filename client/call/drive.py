@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import grpc
 
@@ -15,6 +17,9 @@ from client.call.outcome import Outcome
 from client.call.rpc import Landing, perform
 from client.call.verdict import no_trace_came
 from client.options import CallOptions, Target
+
+Tell: TypeAlias = Callable[[str], None]
+"""Takes how far a step has come, in words."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,21 @@ class Driver:
         self._begins_traces = False
         self._findings = findings
 
-    async def calls(self, rpcs: Sequence[str], data: tuple[int, ...], at_once: int) -> list[Made]:
+    async def calls(self, rpcs: Sequence[str], data: tuple[int, ...], at_once: int, tell: Tell) -> list[Made]:
         """A call of each RPC, in their order, `at_once` in flight; the first goes alone and shows who begins traces."""
-        made = [await self.call(rpcs[0], data)]
+        ended = itertools.count(1)
         gate = asyncio.Semaphore(at_once)
 
         async def one(rpc: str) -> Made:
             async with gate:
-                return await self.call(rpc, data)
+                made = await self.call(rpc, data)
+            tell(f"{next(ended)} of {len(rpcs)} calls")
+            return made
 
+        first = await one(rpcs[0])
         if at_once > 1:
-            return made + list(await asyncio.gather(*(one(rpc) for rpc in rpcs[1:])))
-        return made + [await self.call(rpc, data) for rpc in rpcs[1:]]
+            return [first, *await asyncio.gather(*map(one, rpcs[1:]))]
+        return [first, *[await one(rpc) for rpc in rpcs[1:]]]
 
     async def call(self, rpc: str, data: tuple[int, ...]) -> Made:
         if self._roots:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from client.call import drive
-from client.call.drive import Driver, Findings, Made
+from client.call.drive import Driver, Findings, Made, Tell
 from client.call.outcome import Outcome
 from client.call.rpc import SERVICE, Landing
 from client.call.traces import Asking, look_up
@@ -24,8 +24,8 @@ from grpc_tracing.evidence.records import reported_id
 from grpc_tracing.evidence.seen import Seen
 from grpc_tracing.headers.reading import in_32_digits
 
-Working: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
-"""Tells the user what goes on while a step takes long."""
+Working: TypeAlias = Callable[[str], AbstractAsyncContextManager[Tell]]
+"""Tells the user what goes on while a step takes long, and how far it has come."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,6 @@ async def _drive(options: CallOptions, working: Working, findings: Findings) -> 
             await reach(channel, target.address, target.timeout)
         roots = await drive.open_roots(options, findings)
         driver = Driver(Landing(channel, options.service), target, roots, findings)
-        async with working(f"calling {target.address}"):
-            made = await driver.calls(options.rpcs * options.repeat, options.data, options.concurrency)
+        async with working(f"calling {target.address}") as tell:
+            made = await driver.calls(options.rpcs * options.repeat, options.data, options.concurrency, tell)
     return made, await drive.export(roots, findings)

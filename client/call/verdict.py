@@ -32,7 +32,7 @@ class Judgement:
     """
 
     verdict: str
-    failures: tuple[str, ...]
+    failures: tuple[Finding, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     stops: tuple[PathHop, ...]
@@ -44,7 +44,7 @@ class Judgement:
     @property
     def problems(self) -> tuple[str, ...]:
         """A line each."""
-        return (*self.failures, *(one.line for one in self.findings))
+        return tuple(one.line for one in (*self.failures, *self.findings))
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def judge(outcome: Outcome, question: Question, context: Context = _ALONE, seen:
     )
 
 
-def _verdict(failures: Sequence[str], findings: Sequence[Finding]) -> str:
+def _verdict(failures: Sequence[Finding], findings: Sequence[Finding]) -> str:
     if failures:
         return FAILED
     if any(one.cause.means == BREAKS for one in findings):
@@ -133,18 +133,20 @@ def no_trace_came(outcome: Outcome) -> bool:
     return bool(outcome.hops) and not outcome.hops[0].trace_id
 
 
-def _status_problem(outcome: Outcome, seen: Seen | None) -> Iterator[str]:
+def _status_problem(outcome: Outcome, seen: Seen | None) -> Iterator[Finding]:
     if outcome.status == "DEADLINE_EXCEEDED" and not outcome.hops:
         deepest = seen.picture.deepest if seen else ""
         shown = f": the deepest hop that left a span is {deepest}" if deepest else ""
-        yield f"no answer within {outcome.timeout:g}s{shown}"
+        yield finding("no-answer", timeout=f"{outcome.timeout:g}s", deepest=shown)
     elif outcome.status != "OK":
-        yield f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
+        message = outcome.message and f": {outcome.message}"
+        yield finding("call-failed", outcome.status, status=outcome.status, message=message)
 
 
-def _answer_problems(outcome: Outcome, *, lenient: bool) -> list[str]:
+def _answer_problems(outcome: Outcome, *, lenient: bool) -> list[Finding]:
     if outcome.unreadable:
-        return [f"{outcome.unreadable} of the answers cannot be read: not a TalkResponse"]
+        return [finding("unreadable-answers", count=outcome.unreadable, message="TalkResponse")]
     if outcome.status != "OK":
         return []
-    return wrong_answers(outcome.rpc, outcome.asked, outcome.responses, lenient=lenient)
+    faults = wrong_answers(outcome.rpc, outcome.asked, outcome.responses, lenient=lenient)
+    return [finding("wrong-answers", fault=fault) for fault in faults]

@@ -17,6 +17,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from client.call.answers import count_results
+from client.call.drive import Tell
 from client.call.run import Judged, Run
 from client.call.verdict import BROKEN, CONNECTED, FAILED, UNPROVEN
 from grpc_tracing.evidence.causes import Cause, Finding
@@ -28,12 +29,28 @@ from grpc_tracing.headers.forwarding import Decision
 from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
 
-_PATIENCE = 2.0  # seconds
+# Seconds: until a step is told of, between updates on a terminal, and between lines elsewhere.
+_PATIENCE, _REFRESH, _PLAIN_EVERY = 2.0, 0.1, 10.0
 _UNBOUND = 100_000  # columns
 _COLOUR = {CONNECTED: "bold green", BROKEN: "bold yellow", FAILED: "bold red", UNPROVEN: "bold magenta"}
 _COLUMNS = ("hop", "caller", "received", "forwarded", "status", "here")
 _NO_RECORD = "no record: unknown"
 _UNSHOWN = frozenset({Decision.UNLISTED, Decision.REFUSED})
+
+
+class _Step:
+    """Something that takes its time, and how far it has come."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._reached = ""
+
+    def reach(self, how_far: str) -> None:
+        self._reached = how_far
+
+    @property
+    def words(self) -> str:
+        return one_line(f"{self._what}: {self._reached}" if self._reached else self._what)
 
 
 class Screen:
@@ -44,21 +61,29 @@ class Screen:
         self._err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     @asynccontextmanager
-    async def working(self, what: str) -> AsyncIterator[None]:
-        """Tells on standard error what goes on, once it has taken 2 s."""
-        telling = asyncio.create_task(self._tell(what))
+    async def working(self, what: str) -> AsyncIterator[Tell]:
+        """Tells on standard error what goes on and how far it has come, once it has taken 2 s.
+
+        In place on a terminal, else in a line every 10 s.
+        """
+        step = _Step(what)
+        telling = asyncio.create_task(self._tell(step))
         try:
-            yield
+            yield step.reach
         finally:
             telling.cancel()
             await asyncio.wait([telling])
 
-    async def _tell(self, what: str) -> None:
+    async def _tell(self, step: _Step) -> None:
         await asyncio.sleep(_PATIENCE)
         if self._err.is_terminal:
-            with self._err.status(Text(one_line(what))):
-                await asyncio.Event().wait()
-        self._line(self._err, Text(one_line(f"{what} …")))
+            with self._err.status(Text(step.words)) as status:
+                while True:
+                    status.update(Text(step.words))
+                    await asyncio.sleep(_REFRESH)
+        while True:
+            self._line(self._err, Text(f"{step.words} …"))
+            await asyncio.sleep(_PLAIN_EVERY)
 
     @property
     def out(self) -> Console:
@@ -90,11 +115,16 @@ class Screen:
             self._line(self._out, Text(one_line(f"  note: {note}"), "dim"))
 
     def explain(self, cause: Cause) -> None:
-        """A cause: what it means, what shows it, what helps, where to read on."""
+        """A cause: what it means, how it is said, what shows it, what helps, where to read on."""
         self._line(self._out, Text.assemble((cause.name, "bold"), f" ({cause.means})"))
         for what, text in (("said as", cause.sentence), ("shown by", cause.shown_by), ("helps", cause.fix)):
             self._line(self._out, Text(f"  {what}: {text}"))
         self._line(self._out, Text(f"  read on: {cause.anchor}"))
+
+    def list_causes(self, causes: Iterable[Cause]) -> None:
+        """A line each."""
+        for cause in causes:
+            self._line(self._out, Text.assemble((cause.name, "bold"), f" ({cause.means}): {cause.sentence}"))
 
     def _call(self, call: Judged, times: int) -> None:
         outcome, judgement = call.outcome, call.judgement
@@ -181,8 +211,37 @@ def _kinds(calls: Iterable[Judged]) -> list[tuple[Judged, int]]:
 
 def _grouped_problems(run: Run) -> list[str]:
     """What failed, then each cause once: of many calls that differ in ids alone, in general words with their number."""
-    failures = _grouped([(call.outcome.rpc, call.judgement.failures) for call in run.calls])
-    return [*failures, *run.problems, *_grouped_findings(run.calls)]
+    return [*_grouped_failures(run.calls), *run.problems, *_grouped_findings(run.calls)]
+
+
+def _grouped_failures(calls: Sequence[Judged]) -> list[str]:
+    """Failures of one status are alike, whatever ids the server puts into its words, where there are many calls."""
+    alike: dict[str, list[tuple[str, Finding]]] = {}
+    for call in calls:
+        for one in call.judgement.failures:
+            key = one.text if _one_of_each(calls) else one.general
+            alike.setdefault(key, []).append((call.outcome.rpc, one))
+    return [_failure(found, calls) for found in alike.values()]
+
+
+def _failure(found: Sequence[tuple[str, Finding]], calls: Sequence[Judged]) -> str:
+    first = found[0][1]
+    if len({one.text for _, one in found}) == 1:
+        return f"{_who(found, calls)}{first.line}"
+    return f"{_who(found, calls)}{first.text}, and others like it, see --json [{first.cause.name}]"
+
+
+def _one_of_each(calls: Sequence[Judged]) -> bool:
+    return len({call.outcome.rpc for call in calls}) == len(calls)
+
+
+def _who(found: Sequence[tuple[str, object]], calls: Sequence[Judged]) -> str:
+    """Of which calls something is said: of none in particular where it is of all."""
+    if len(found) == len(calls):
+        return ""
+    if _one_of_each(calls) or len(found) == 1:
+        return f"{', '.join(dict.fromkeys(rpc for rpc, _ in found))}: "
+    return f"{len(found)} of {len(calls)}: "
 
 
 def _grouped_findings(calls: Sequence[Judged]) -> list[str]:
@@ -194,13 +253,9 @@ def _grouped_findings(calls: Sequence[Judged]) -> list[str]:
 
 
 def _group(found: Sequence[tuple[str, Finding]], calls: Sequence[Judged]) -> str:
-    rpcs = list(dict.fromkeys(rpc for rpc, _ in found))
-    kinds = {call.outcome.rpc for call in calls}
     first = found[0][1]
-    if len({one.text for _, one in found}) == 1 and len(calls) == len(kinds):
-        return first.line if len(found) == len(calls) else f"{', '.join(rpcs)}: {first.line}"
-    if len(found) == 1:
-        return f"{rpcs[0]}: {first.line}" if len(calls) > 1 else first.line
+    if len({one.text for _, one in found}) == 1 and (_one_of_each(calls) or len(found) == 1):
+        return f"{_who(found, calls)}{first.line}"
     return f"{len(found)} of {len(calls)}: {first.general}, see --json [{first.cause.name}]"
 
 

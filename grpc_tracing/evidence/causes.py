@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-BREAKS, UNPROVEN = "broken", "unproven"
+FAILS, BREAKS, UNPROVEN = "failed", "broken", "unproven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,34 @@ class Cause:
 CAUSES: Final = {
     cause.name: cause
     for cause in (
+        Cause(
+            "call-failed",
+            FAILS,
+            "the status of the call",
+            "{status}{message}",
+            "a prefix such as svc2 -> svc3 names the two between which it happened; the guide has each status",
+        ),
+        Cause(
+            "no-answer",
+            FAILS,
+            "the requester's own clock: no status came back",
+            "no answer within {timeout}{deepest}",
+            "--traces names the deepest hop that left a span; a hop that hangs looks so, a dead one gives UNAVAILABLE",
+        ),
+        Cause(
+            "wrong-answers",
+            FAILS,
+            "the answers",
+            "{fault}",
+            "look at the service that answers: it is not ours, or it is another version; --service for the alias",
+        ),
+        Cause(
+            "unreadable-answers",
+            FAILS,
+            "the answers",
+            "{count} of the answers cannot be read: not a {message}",
+            "what answers there does not speak landing.proto",
+        ),
         Cause(
             "not-forwarded",
             BREAKS,

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from grpc_tracing.evidence.causes import CAUSES
 from tests.client.run import client
 from tests.client.terminal import client_on_terminal
 from tests.support.processes import ROOT, Chain, chain, environment, service
@@ -122,11 +123,33 @@ def test_without_records_and_spans_nothing_is_shown(tmp_path: Path) -> None:
     assert "no hop left a record, so nothing shows where the trace went: give --traces [no-records]" in ended.out
 
 
-def test_a_cause_is_explained_and_an_unknown_one_has_its_near_word() -> None:
+def test_a_cause_is_explained_as_the_guide_does() -> None:
     told = client("explain", "not-forwarded")
-    assert (told.code, told.out.splitlines()[0]) == (0, "not-forwarded (broken)")
-    assert "did you mean not-forwarded?" in client("explain", "not-forwardd").err
-    assert client("explain").out.count("read on: docs/troubleshooting.md#") > 20
+    assert told.code == 0
+    assert "helps: let the hop copy every trace header" in told.out
+    assert client("explain", "[not-forwarded]").out == told.out, "pasted from a line"
+
+
+def test_without_a_cause_all_are_listed_in_a_line_each() -> None:
+    told = client("explain")
+    assert told.code == 0
+    assert [line.partition(" ")[0] for line in told.out.splitlines()] == list(CAUSES)
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("not-forwardd", "did you mean not-forwarded or no-header-forwarded?"),
+        ("sidecar", "did you mean around-the-sidecar?"),
+        ("forwarded", "did you mean not-forwarded or no-header-forwarded?"),
+        ("zzz", "client explain lists them"),
+        ("", "client explain lists them"),
+    ],
+)
+def test_an_unknown_cause_is_exit_code_2_with_the_near_words(typed: str, fix: str) -> None:
+    told = client("explain", typed)
+    assert (told.code, told.out) == (2, "")
+    assert told.err == f"client: {typed!r} is not a cause: {fix}\n"
 
 
 def test_a_file_of_spans_that_is_cut_is_wrong_usage(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_answers_that_cannot_be_read_are_told() -> None:
         loaded = await client_beside("load", "--target", target, "--warmup", "0", "--duration", "300ms", "--json")
     assert (called.code, called.json["verdict"]) == (1, "failed"), called
     for call in called.json["calls"]:
-        assert call["problems"][0] == "1 of the answers cannot be read: not a TalkResponse"
+        assert call["problems"][0] == "1 of the answers cannot be read: not a TalkResponse [unreadable-answers]"
     assert (loaded.code, list(loaded.json["errors"])) == (1, ["WRONG_ANSWERS"]), loaded
     assert "Traceback" not in called.err + loaded.err
 
@@ -106,7 +106,7 @@ async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
     (call,) = ended.json["calls"]
     assert (call["status"], call["problems"], call["hops"]) == (
         "DEADLINE_EXCEEDED",
-        ["no answer within 0.3s"],
+        ["no answer within 0.3s [no-answer]"],
         [{"service": name, "record": "unknown"} for name in ("svc1", "svc2", "svc3")],
     )
 

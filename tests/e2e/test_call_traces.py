@@ -165,4 +165,4 @@ def test_a_deadline_names_the_deepest_hop_that_left_a_span() -> None:
     assert (ended.code, ended.json["verdict"]) == (1, "failed")
     (made,) = ended.json["calls"]
     assert made["status"] == "DEADLINE_EXCEEDED"
-    assert made["problems"] == ["no answer within 0.5s: the deepest hop that left a span is svc2"]
+    assert made["problems"] == ["no answer within 0.5s: the deepest hop that left a span is svc2 [no-answer]"]

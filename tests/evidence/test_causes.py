@@ -50,6 +50,10 @@ def b3(trace: str) -> tuple[object, ...]:
 
 TORN = span("g", "svc2", trace=U, kind="client")
 CASES: dict[str, Callable[[], Judgement]] = {
+    "call-failed": lambda: judge(outcome(SVC1, status="UNAVAILABLE", message="refused"), Question(expected=EXPECTED)),
+    "no-answer": lambda: judge(outcome(status="DEADLINE_EXCEEDED"), Question(expected=EXPECTED)),
+    "wrong-answers": lambda: judge(outcome(SVC1, SVC2, SVC3, responses=()), Question(expected=EXPECTED)),
+    "unreadable-answers": lambda: judge(outcome(SVC1, SVC2, SVC3, unreadable=1), Question(expected=EXPECTED)),
     "not-forwarded": lambda: by_records(
         SVC1, hop("svc2", traceparent(decision=Decision.SWITCHED_OFF)), last("svc3", trace_id="")
     ),
@@ -106,8 +110,8 @@ CASES: dict[str, Callable[[], Judgement]] = {
 @pytest.mark.parametrize("name", [name for name in CAUSES if name != "not-sampled"])
 def test_each_cause_has_a_case_that_brings_it_about(name: str) -> None:
     judgement = CASES[name]()
-    assert name in [one.cause.name for one in judgement.findings], judgement.problems
-    assert judgement.verdict != "connected"
+    assert name in [one.cause.name for one in (*judgement.failures, *judgement.findings)], judgement.problems
+    assert judgement.verdict == CAUSES[name].means
     assert any(problem.endswith(f"[{name}]") for problem in judgement.problems)
 
 
