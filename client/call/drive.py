@@ -17,6 +17,7 @@ from client.call.outcome import Outcome
 from client.call.rpc import Landing, perform
 from client.call.verdict import no_trace_came
 from client.options import CallOptions, Target
+from grpc_tracing.evidence.notes import Note, note
 
 Tell: TypeAlias = Callable[[str], None]
 """Takes how far a step has come, in words."""
@@ -34,7 +35,7 @@ class Made:
 class Findings:
     """What is worth telling of the whole run and of no single call."""
 
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 async def open_roots(options: CallOptions, findings: Findings) -> Roots | None:
@@ -42,12 +43,12 @@ async def open_roots(options: CallOptions, findings: Findings) -> Roots | None:
     if options.otlp is None:
         return None
     if begins_a_trace(options.target.custom):
-        findings.notes.append("the -H headers begin the trace: no root span of the requester's own")
+        findings.notes.append(note("headers-begin-it"))
         return None
     roots = Roots(options.otlp, options.target.address)
     if await roots.answers():
         return roots
-    findings.notes.append(f"nothing takes spans at {options.otlp}: no root span of the requester's own")
+    findings.notes.append(note("no-taker", url=options.otlp))
     return None
 
 
@@ -55,7 +56,7 @@ async def export(roots: Roots | None, findings: Findings) -> bool:
     """True where the root spans are exported."""
     if roots is None or await roots.export():
         return roots is not None
-    findings.notes.append("the requester's own root spans could not be exported within 2s")
+    findings.notes.append(note("not-exported"))
     return False
 
 
@@ -92,10 +93,7 @@ class Driver:
         if made.context or begins_a_trace(self._target.custom) or not no_trace_came(made.outcome):
             return made
         self._begins_traces = True
-        self._findings.notes.append(
-            f"{made.outcome.hops[0].service} received no trace header: nothing in front of it traces; "
-            "called again with a trace context of the requester's own"
-        )
+        self._findings.notes.append(note("nobody-traces", hop=made.outcome.hops[0].service))
         return await self._perform(rpc, data, new_context())
 
     async def _with_root(self, roots: Roots, rpc: str, data: tuple[int, ...]) -> Made:

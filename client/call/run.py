@@ -19,6 +19,7 @@ from grpc_tracing.backends.jaeger import StoreUnreadable
 from grpc_tracing.calling.channel import open_channel, reach
 from grpc_tracing.evidence.causes import Finding, finding
 from grpc_tracing.evidence.links import Context
+from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.records import reported_id
 from grpc_tracing.evidence.seen import Seen
@@ -54,7 +55,7 @@ class Run:
     target: str
     calls: tuple[Judged, ...]
     unproven: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -129,15 +130,12 @@ def _unsampled(calls: Sequence[Judged]) -> tuple[Finding, ...]:
     return (finding("not-sampled", hop=hop, key=key),)
 
 
-def _on_sampling(calls: Sequence[Judged], *, asked: bool) -> Iterator[str]:
+def _on_sampling(calls: Sequence[Judged], *, asked: bool) -> Iterator[Note]:
     marks = [mark for call in calls if (mark := call.judgement.unsampled)]
     if marks and not (asked and len(marks) == len(calls)):
         hop, key = marks[0]
         rest = f"; the backend has the other {len(calls) - len(marks)}" if asked else ""
-        yield (
-            f"{len(marks)} of {len(calls)} calls were not sampled in front of {hop} ({_how(key)}){rest}: "
-            "raise the sampling at the ingress"
-        )
+        yield note("not-sampled", count=len(marks), total=len(calls), hop=hop, how=_how(key), rest=rest)
 
 
 def _how(key: str) -> str:

@@ -13,6 +13,7 @@ from grpc_tracing.evidence.causes import BREAKS, Finding, finding
 from grpc_tracing.evidence.judge import Evidence, weigh
 from grpc_tracing.evidence.kept import allowed_keys
 from grpc_tracing.evidence.links import Context, Link
+from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.records import reported_id
 from grpc_tracing.evidence.seen import Seen
@@ -34,7 +35,7 @@ class Judgement:
     verdict: str
     failures: tuple[Finding, ...]
     findings: tuple[Finding, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     stops: tuple[PathHop, ...]
     links: tuple[Link, ...]
     trace_id: str
@@ -112,15 +113,15 @@ def _findings(outcome: Outcome, evidence: Evidence, question: Question, *, faile
     return evidence.findings
 
 
-def _notes(outcome: Outcome, evidence: Evidence, question: Question, seen: Seen | None) -> Iterator[str]:
+def _notes(outcome: Outcome, evidence: Evidence, question: Question, seen: Seen | None) -> Iterator[Note]:
     if question.unread and not evidence.findings:
-        yield f"the traces could not be read, the records alone show it: {question.unread}"
+        yield note("unread", reason=question.unread)
     yield from notes(outcome, evidence.stops, question.custom)
     if seen and not evidence.unsampled:
         yield from seen.notes()
     last = evidence.stops[-1]
     if outcome.status == "OK" and last.hop is None and evidence.links[-1].holds is None and not evidence.findings:
-        yield f"connected as far as {evidence.stops[-2].service}: {last.service} has nothing to forward"
+        yield note("as-far-as", hop=evidence.stops[-2].service, last=last.service)
 
 
 def sent_id(sent: Iterable[Pair]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from client.load.tally import Tally
 from client.options import LoadOptions
+from grpc_tracing.evidence.notes import Note, note
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _BUSY = 0.85  # share of a core from which a worker process is the limit
@@ -109,24 +110,23 @@ class LoadResult:
         return bool(self.tally.torn.total())
 
     @property
-    def limits(self) -> list[str]:
+    def limits(self) -> list[Note]:
         """Where the load was not what was asked for, or the requester was the limit: a line each."""
         return [*self._own_limits(), *self._others()]
 
-    def _own_limits(self) -> list[str]:
+    def _own_limits(self) -> list[Note]:
         busiest = max(self.cpu_shares, default=0.0)
         lateness = latency(self.tally.lateness).percentiles[PERCENTILES.index(99.0)]
         if busiest >= _BUSY:
             more = len(self.cpu_shares) + 1
-            return [f"the requester is the limit: {busiest:.0%} of a core in one process; try --processes {more}"]
+            return [note("requester-busy", share=f"{busiest:.0%}", more=more)]
         if lateness * 1000 >= _LATE:
-            return [f"the requester began calls up to {lateness:.1f} ms late (p99): the machine is busy"]
+            return [note("begun-late", late=f"{lateness:.1f}")]
         return []
 
-    def _others(self) -> list[str]:
+    def _others(self) -> list[Note]:
         if self.tally.unstarted:
-            bound = self.options.concurrency
-            return [f"{self.tally.unstarted} calls were never begun: {bound} were in flight; --concurrency moves that"]
+            return [note("never-begun", count=self.tally.unstarted, bound=self.options.concurrency)]
         return []
 
 

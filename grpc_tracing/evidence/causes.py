@@ -135,7 +135,7 @@ CAUSES: Final = {
             BREAKS,
             "the records: right headers, no caller identity",
             "{target} was called around its sidecar: it knows no caller, though the hops before it do",
-            "call the service's name, on a port whose name or appProtocol is grpc; see headless services",
+            "call the service's name, on a port whose name or appProtocol is grpc; see headless services in the guide",
         ),
         Cause(
             "answered-by-itself",

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.records import Header, HopRecord, contexts
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, is_span_key
 from grpc_tracing.headers.forwarding import Decision
@@ -28,7 +29,7 @@ def forwarded(hop: HopRecord) -> tuple[Header, ...]:
     return tuple(header for header in hop.headers if header.decision == Decision.FORWARDED)
 
 
-def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[str]:
+def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[Note]:
     """What became of each header that left, where it is not what arrived: `baggage was lost`, …
 
     A new span id in the same trace is no difference. Values need not be whole.
@@ -42,21 +43,27 @@ def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[s
         if after and (what := _difference(key, before, after, (read_before.get(key), read_after.get(key)))):
             yield what
         elif not after:
-            yield f"{key} was lost" if complete else f"{key} is missing, perhaps only from a record too long for it"
+            yield note("lost" if complete else "perhaps-lost", key=key)
 
 
 def _difference(
     key: str, before: list[Header], after: list[Header], read: tuple[TraceContext | None, TraceContext | None]
-) -> str | None:
+) -> Note | None:
     if any(header.decision in _KEY_ONLY for header in after) or _same_values(before, after):
         return None
     if is_span_key(key) or _one_trace(*read):
         return None
     if _folded(before, after):
-        return f"{len(before)} {key} headers were folded into one, comma-joined"
+        return note("folded", count=len(before), key=key)
     if Counter(map(_digest, before)) == Counter(map(_digest, after)):
-        return f"{key} headers changed their order"
-    return f"{key} was changed" if len(before) == len(after) else f"{key} came {len(after)} times, not {len(before)}"
+        return note("reordered", key=key)
+    if len(before) == len(after):
+        return note("changed", key=key)
+    return note("other-count", key=key, after=_times(len(after)), before=_times(len(before)))
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _same_values(before: Sequence[Header], after: Sequence[Header]) -> bool:

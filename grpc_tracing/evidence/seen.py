@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from grpc_tracing.evidence.causes import Finding, finding
 from grpc_tracing.evidence.links import REQUESTER, Link
+from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.picture import INGRESS, Picture
 from grpc_tracing.headers.families import REQUEST_ID
 from grpc_tracing.spans.model import Kind, Span
@@ -41,17 +42,17 @@ class Seen:
             return [Link(a, b, None, (), (empty,)) for a, b in pairwise(places)]
         return [self._link(number, a, b) for number, (a, b) in enumerate(pairwise(places))]
 
-    def notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[Note]:
         """What is missing from a trace that is whole all the same."""
         if not self.picture.spans:
             return
         absent = [name for name in self.picture.expected if not self.picture.at(name)]
         for name in absent:
             if self._below_absent(name):
-                yield f"no span of {name}: its proxy makes none, and passes the headers on"
+                yield note("no-span", hop=name)
         first = self.picture.at(self.picture.expected[0])
         if self.picture.exported and first and not self.picture.at(INGRESS):
-            yield "no span of the ingress: it makes none, and passes the headers on"
+            yield note("no-span-of-ingress")
 
     def _below_absent(self, name: str) -> bool:
         place = self.picture.expected.index(name)

@@ -43,7 +43,7 @@ def test_without_a_place_for_its_root_span_the_ingress_begins_the_trace(whole: M
         env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
     )
     assert ended.code == 0, ended
-    assert ended.err == "note: nothing takes spans at http://127.0.0.1:1: no root span of the requester's own\n"
+    assert ended.err == "note: nothing takes spans at http://127.0.0.1:1: the requester sends no root span of its own\n"
     assert {(one["spans"], json.dumps(one["edges"])) for one in ended.json["calls"]} == {(6, json.dumps(EDGES[1:]))}
 
 

@@ -19,6 +19,7 @@ from client.view.load import show
 from client.view.report import write_report
 from client.view.terminal import Screen
 from grpc_tracing.evidence.causes import finding
+from grpc_tracing.evidence.notes import note
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.seen import Seen
 from tests.client.evidence import header, hop, last, outcome, traceparent
@@ -43,7 +44,7 @@ def evil_run() -> Run:
     calls = [
         Judged(one, judge(one, asked, seen=with_spans), seen) for one in (ended, failed) for with_spans in (seen, None)
     ]
-    return Run("127.0.0.1:1", tuple(calls), (finding("backend-unread", reason=EVIL),), (f"said {EVIL}",))
+    return Run("127.0.0.1:1", tuple(calls), (finding("backend-unread", reason=EVIL),), (note("unread", reason=EVIL),))
 
 
 def text(_: Path) -> str:
