@@ -16,8 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import yaml
 
 from grpc_tracing.calling import targets
-from grpc_tracing.headers.families import FAMILIES
-from grpc_tracing.headers.forwarding import Propagation, check_entry, expand
+from grpc_tracing.headers.forwarding import Propagation, check_entry, rule
 from grpc_tracing.values import duration
 
 LogFormat = Literal["json", "text", "off"]
@@ -165,12 +164,7 @@ def _target(value: Any) -> str | None:
 
 
 def _propagation(value: Any) -> Propagation:
-    entries = _items(value)
-    if not entries:
-        raise ValueError("no entries; write default, none or a list")
-    if entries == ("none",):
-        return Propagation(enabled=False)
-    return Propagation(expand(FAMILIES if entries == ("default",) else entries))
+    return rule(_items(value))
 
 
 def _additions(value: Any) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ OURS = set(MAY_IMPORT)
 LAYERS: dict[str, set[str]] = {
     "headers": set(),
     "calling": {"headers"},
+    "propagation": {"headers", "calling"},
     "spans": {"headers"},
     "evidence": {"headers", "spans"},
     "backends": {"headers", "spans"},

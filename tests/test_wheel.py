@@ -23,6 +23,9 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.timeout(600)
 
 USER = """
+import grpc.aio
+
+from grpc_tracing import propagation
 from grpc_tracing.headers.families import Pair
 from grpc_tracing.headers.forwarding import Propagation, onward
 from grpc_tracing.headers.reading import read
@@ -30,6 +33,15 @@ from grpc_tracing.headers.reading import read
 
 def go_on(metadata: list[Pair]) -> tuple[Pair, ...]:
     return onward(Propagation().sort(metadata))
+
+
+def server() -> grpc.aio.Server:
+    return grpc.aio.server(interceptors=propagation.aio.server_interceptors())
+
+
+def channel(target: str) -> grpc.aio.Channel:
+    own = propagation.rule(also=("x-lane",))
+    return grpc.aio.insecure_channel(target, interceptors=propagation.aio.client_interceptors(own))
 
 
 ids: list[str] = [context.trace_id for context in read([("traceparent", "00-1-2-01")])]

@@ -58,3 +58,16 @@ class OrderedMetadata(Metadata):
         """Puts `values` in the place of all that `key` had."""
         super().set_all(key, values)
         self._pairs = None
+
+
+class RepeatedKey(str):
+    """The key of a further value, equal to itself alone: a dict of the metadata keeps it beside the first."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other

@@ -123,6 +123,25 @@ class Propagation:
         return Decision.LEFT_OUT if matches(key, DEFAULT_KEYS) else Decision.UNLISTED
 
 
+DEFAULT: Final = Propagation()
+"""Every family of the table, and nothing else."""
+
+
+def rule(propagate: Iterable[str] = ("default",), also: Iterable[str] = ()) -> Propagation:
+    """The rule that a configuration spells: `propagate` is default, none or a list; `also` adds own keys and prefixes.
+
+    ValueError names the entry that is refused.
+    """
+    entries = tuple(propagate)
+    own = tuple(check_entry(entry) for entry in also)
+    if not entries:
+        raise ValueError("no entries; write default, none or a list")
+    if entries == ("none",):
+        return Propagation(enabled=False)
+    listed = expand(FAMILIES if entries == ("default",) else entries)
+    return Propagation(tuple(dict.fromkeys(listed + own)))
+
+
 def is_sendable(value: str | bytes) -> bool:
     """False for a value that gRPC refuses to send on: a text value must be printable ASCII."""
     return isinstance(value, bytes) or (value.isascii() and value.isprintable())
