@@ -20,7 +20,7 @@ import grpc
 import grpc.aio
 
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
-from grpc_tracing.propagation import aio, sync
+from grpc_tracing.propagation import aio, rule, sync
 
 KINDS: Final = tuple(f"{server} {client}" for server in ("aio", "sync") for client in ("aio", "sync"))
 """API of the server, API of its client."""
@@ -48,8 +48,12 @@ def nothing() -> Interceptors:
 
 
 def ours() -> Interceptors:
+    own = rule(also=("x-tenant-bin",))
     return Interceptors(
-        aio.server_interceptors(), aio.client_interceptors(), sync.server_interceptors(), sync.client_interceptors()
+        list(aio.server_interceptors()),
+        list(aio.client_interceptors(own)),
+        list(sync.server_interceptors()),
+        list(sync.client_interceptors(own)),
     )
 
 

@@ -15,7 +15,7 @@ from protos import hop_pb2, landing_pb2
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import service
 from tests.support.stub import Metadata, Stub, ask, connect, path, records
-from tests.talk.instrumented import TOOLS, Tool, install
+from tests.talk.instrumented import TOOLS, Tool
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
@@ -77,16 +77,9 @@ def error(pattern: Pattern, stub: Stub, data: tuple[str, ...] = THREE) -> Any:
     return raised.value
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("instrumented") / "venv"
-    install(folder)
-    return folder
-
-
 @pytest.fixture(scope="module", params=TOOLS)
-def tool(request: pytest.FixtureRequest, environment: Path) -> Tool:
-    return Tool(request.param, environment)
+def tool(request: pytest.FixtureRequest, instrumented: Path) -> Tool:
+    return Tool(request.param, instrumented)
 
 
 @contextmanager
