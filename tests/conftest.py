@@ -1,10 +1,79 @@
-"""Shared by all folders: what is dear to make."""
+"""What holds for every test: which of them start no process, which run one after the other, how many examples."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from tests.support.processes import ROOT
 from tests.talk.instrumented import install
+
+UNIT = (
+    "tests/backends",
+    "tests/chain",
+    "tests/client/call/test_answers.py",
+    "tests/client/load",
+    "tests/client/view",
+    "tests/evidence",
+    "tests/headers",
+    "tests/mesh/test_options.py",
+    "tests/spans",
+    "tests/store/test_standing.py",
+    "tests/store/test_store.py",
+    "tests/store/test_views.py",
+    "tests/talk/test_records.py",
+    "tests/test_arguments.py",
+)
+"""Files and folders of tests that start no process: `./check.sh --quick` runs these."""
+
+ALONE = "machine"
+"""The group of tests that share what the machine has once: the container engine, the README's fixed ports."""
+FIXED_PORTS = ("tests/docs/test_transcripts.py",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("default", max_examples=50, deadline=None)
+    settings.register_profile("long", max_examples=2_000, deadline=None)
+    settings.load_profile(config.getoption("--hypothesis-profile") or "default")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spares `-m unit` the imports of all other tests."""
+    spared = config.getoption("-m") == "unit" and collection_path.name.startswith("test_")
+    return (spared and not _stands_in(collection_path, UNIT)) or None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _stands_in(item.path, UNIT):
+            item.add_marker(pytest.mark.unit)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    # The short ones last: they fill the time that a worker waits for the other's last file.
+    items.sort(key=lambda item: item.get_closest_marker("unit") is not None)
+
+
+def _group(item: pytest.Item) -> str:
+    """A file's tests share its meshes and processes, so they stay on one worker, as all that share an environment."""
+    if item.get_closest_marker("docker") or _stands_in(item.path, FIXED_PORTS):
+        return ALONE
+    if isinstance(item, pytest.Function) and "instrumented" in item.fixturenames:
+        return "instrumented"
+    return str(item.path.relative_to(ROOT))
+
+
+def _stands_in(path: Path, places: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(ROOT / place) for place in places)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_in_a_unit_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **_: object) -> None:
+        pytest.fail(f"a unit test starts no process: {arguments}; tests/conftest.py lists which are unit tests")
+
+    if request.node.get_closest_marker("unit"):
+        monkeypatch.setattr(subprocess, "Popen", refuse)
 
 
 @pytest.fixture(scope="session")

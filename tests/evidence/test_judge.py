@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from client.call.outcome import Outcome
@@ -146,7 +146,6 @@ def test_a_silent_first_hop_is_unproven_where_nothing_was_sent() -> None:
     assert judged(played, store=True).verdict == "connected"
 
 
-@settings(deadline=None)
 @given(
     place=st.sampled_from(["svc1", "svc2"]),
     key=st.sampled_from(["traceparent", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled"]),

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 ANY_PORTS = tuple("--port 0 --pages-port 0 --otlp-grpc-port 0 --otlp-http-port 0".split())  # noqa: SIM905 as typed
 
 # A first start on a busy machine; only a hang takes longer.
-STARTING = 60.0
+STARTING = 180.0
 
 Json = dict[str, Any]
 

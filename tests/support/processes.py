@@ -47,7 +47,7 @@ class Service:
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log.read_text()}"
         return next((line["addresses"] for line in self.lines() if line.get("event") == "listening"), [])
 
-    def stop(self, number: int = signal.SIGTERM, limit: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit: float = 60.0) -> int:
         """Sends a signal and returns the exit code."""
         self.process.send_signal(number)
         return self.process.wait(limit)

@@ -9,7 +9,7 @@ T = TypeVar("T")
 _STEP = 0.01
 
 
-def wait_for(condition: Callable[[], T], description: str, timeout: float = 20.0) -> T:
+def wait_for(condition: Callable[[], T], description: str, timeout: float = 60.0) -> T:
     """Returns the condition's first true value; AssertionError with `description` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -18,7 +18,7 @@ def wait_for(condition: Callable[[], T], description: str, timeout: float = 20.0
     return value
 
 
-async def wait_until(condition: Callable[[], Awaitable[T]], description: str, limit: float = 20.0) -> T:
+async def wait_until(condition: Callable[[], Awaitable[T]], description: str, limit: float = 60.0) -> T:
     """`wait_for` where the condition is awaited and the event loop must go on."""
     deadline = time.monotonic() + limit
     while not (value := await condition()):

@@ -116,7 +116,7 @@ def _consume(answer: Any) -> Any:
     return answer if isinstance(answer, bytes) else list(answer)
 
 
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(request=st.one_of(st.binary(max_size=200), st.text(max_size=20).map(lambda text: b"\x0a" + _field(text))))
 def test_random_bytes_get_an_answer_or_the_status_that_the_contract_names(stub: Stub, request: bytes) -> None:
     try:
