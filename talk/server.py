@@ -5,14 +5,14 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 import asyncio
 import contextlib
 import ctypes
-import errno
 import gc
 import importlib
+import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from talk import relay
-from talk.config import Config, ConfigError, Drain, ServerTls, load
+from talk.config import Config, ConfigError, load
+from talk.listening import SHARED, Place, hold
 from talk.logs import CallLog, open_log
 from talk.service import Answerer, CallTracker, Forwarder, Service, generic_handlers
 
@@ -35,7 +36,9 @@ _CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_nam
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of glibc's malloc.h
 _BRIEF: Final = 1.0
-_CHECKING: Final = 0.2
+_LONGEST_CALL: Final = 30 * 24 * 3600.0
+"""Seconds that calls of a server that has crashed may go on: what no call reaches."""
+_GRPC_LOGGER: Final = "grpc._cython.cygrpc"
 
 
 def run(file: Path | None) -> int:
@@ -68,51 +71,91 @@ async def serve(config: Config, log: CallLog) -> None:
 
     ConfigError where an address cannot be listened on.
     """
-    listen: Sequence[str] = config.listen
+    healthy = await _healthy()
     with _stop_signal() as stopped:
         async with _service(config, log) as (service, tracker):
-            while not stopped.is_set():
-                async with _server(config, listen, service, log) as (server, healthy, listen):
-                    if await _breaks(server, stopped):
-                        log.event("restarting", in_flight=tracker.in_flight)
-                        continue
-                    log.event("draining", in_flight=tracker.in_flight)
-                    await _drain(server, tracker, healthy, config.drain)
+            with hold(config.listen) as places:
+                servers = Servers(partial(_server, config, places, service, healthy))
+                await servers.start()
+                log.event("listening", addresses=[place.told for place in places])
+                gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
+                await servers.serve_until(stopped)
+                log.event("draining", in_flight=tracker.in_flight)
+                await _leave(healthy, config.drain.pause)
+            await _drain(servers, tracker, config.drain.grace)
     log.event("stopped")
 
 
-async def _breaks(server: grpc.aio.Server, stopped: asyncio.Event) -> bool:
-    """Waits for the signal to stop, False, or until the server has ended by itself, True.
+class Servers:
+    """The server that takes calls, and those before it that have crashed, until their calls are done."""
 
-    A path that is no UTF-8 ends the accept loop of grpc.aio (1.84 and 1.85): nobody could connect from then on.
+    def __init__(self, make: Callable[[], grpc.aio.Server]) -> None:
+        """`make` gives one that listens and has not started."""
+        self._make = make
+        self._current = make()
+        self._ending: dict[grpc.aio.Server, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        await self._current.start()
+
+    async def serve_until(self, stopped: asyncio.Event) -> None:
+        """Replaces servers that crash, until `stopped`; ConfigError where nothing can listen any more."""
+        async with asyncio.TaskGroup() as tasks:
+            with _on_crash(lambda: tasks.create_task(self._replace())):
+                await stopped.wait()
+
+    async def _replace(self) -> None:
+        """Another server takes the calls from now on, and those in flight go on."""
+        crashed, self._current = self._current, self._make()
+        self._ending[crashed] = asyncio.create_task(self._end(crashed))
+        await self.start()
+
+    async def _end(self, crashed: grpc.aio.Server) -> None:
+        await crashed.stop(_LONGEST_CALL)
+        del self._ending[crashed]
+
+    async def stop(self, grace: float | None) -> None:
+        await asyncio.gather(*[server.stop(grace) for server in (self._current, *self._ending)])
+
+
+@contextlib.contextmanager
+def _on_crash(replace: Callable[[], object]) -> Iterator[None]:
+    """Calls `replace` when a path that is no UTF-8 ends the accept loop of grpc.aio (1.84 and 1.85).
+
+    Nobody could call from then on, and gRPC says so at once nowhere but in its log. Its next step is to close the
+    server's addresses: a task made here runs before that.
     """
-    waiting = asyncio.create_task(stopped.wait())
-    while not stopped.is_set():
-        await asyncio.wait([waiting], timeout=_CHECKING)
-        try:
-            await server.wait_for_termination(0)
-        except UnicodeDecodeError:
-            waiting.cancel()
-            return True
-    return False
+
+    def notice(record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, UnicodeDecodeError):
+            replace()
+        return True
+
+    logger = logging.getLogger(_GRPC_LOGGER)
+    logger.addFilter(notice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(notice)
 
 
-@contextlib.asynccontextmanager
-async def _server(
-    config: Config, listen: Sequence[str], service: Service, log: CallLog
-) -> AsyncIterator[tuple[grpc.aio.Server, health.aio.HealthServicer, Sequence[str]]]:
-    """A server that serves, its health, and the addresses that it has bound."""
+def _server(
+    config: Config, places: Sequence[Place], service: Service, healthy: health.aio.HealthServicer
+) -> grpc.aio.Server:
     server = grpc.aio.server(options=_server_options(config))
     server.add_generic_rpc_handlers(generic_handlers(service))
-    healthy = await _add_operation(server, channelz_too=config.channelz)
-    addresses = [_listen(server, address, config.tls) for address in listen]
-    await server.start()
-    gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
-    try:
-        log.event("listening", addresses=addresses)
-        yield server, healthy, addresses
-    finally:
-        await server.stop(None)
+    _add_operation(_Unregistered(server), healthy, channelz_too=config.channelz)
+    for place in places:
+        place.add_to(server, config.tls)
+    return server
+
+
+async def _healthy() -> health.aio.HealthServicer:
+    """Health for the whole and both service names."""
+    healthy = health.aio.HealthServicer()
+    for name in relay.SERVICES:
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return healthy
 
 
 @contextlib.asynccontextmanager
@@ -129,8 +172,7 @@ async def _service(config: Config, log: CallLog) -> AsyncIterator[tuple[Service,
 def _server_options(config: Config) -> list[tuple[str, Any]]:
     return [
         *LIMIT_OPTIONS,
-        # Without this, a second service on a taken port would start and get every other call.
-        ("grpc.so_reuseport", 0),
+        *SHARED,
         # Clients may ping as often as every 10 s, with calls or without, before they get too_many_pings.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -138,21 +180,31 @@ def _server_options(config: Config) -> list[tuple[str, Any]]:
     ]
 
 
-async def _add_operation(server: grpc.aio.Server, *, channelz_too: bool) -> health.aio.HealthServicer:
-    """Adds health for the whole and both service names, reflection in both its versions, and channelz if wanted."""
-    healthy = health.aio.HealthServicer()
+class _Unregistered:
+    """A server as generated code adds services to it, without registering their methods.
+
+    gRPC waits for the calls of each registered method apart, and writes to memory that it has freed when such a server
+    crashes (grpcio 1.85): the next one then hangs.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Does nothing: the same handlers have been added already."""
+
+
+def _add_operation(server: Any, healthy: health.aio.HealthServicer, *, channelz_too: bool) -> None:
+    """Adds health, reflection in both its versions, and channelz if wanted."""
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    for name in relay.SERVICES:
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     names = [*relay.SERVICES, _HEALTH, reflection.SERVICE_NAME, _REFLECTION_V1]
     if channelz_too:
         channelz.add_channelz_servicer(server)
         names.append(_CHANNELZ)
     _add_reflection(server, names)
-    return healthy
 
 
-def _add_reflection(server: grpc.aio.Server, names: list[str]) -> None:
+def _add_reflection(server: Any, names: list[str]) -> None:
     servicer = reflection.aio.ReflectionServicer(names)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     # v1 is v1alpha under another name (gRPC's reflection protocol); newer clients ask for it first.
@@ -163,38 +215,6 @@ def _add_reflection(server: grpc.aio.Server, names: list[str]) -> None:
     )
     v1 = grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": handler})
     server.add_generic_rpc_handlers([v1])
-
-
-def _listen(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> str:
-    """Binds an address and returns the one that was bound; ConfigError where it cannot be."""
-    _check_free(address)
-    try:
-        port = server.add_secure_port(address, _credentials(tls)) if tls else server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}: taken, or not an address of this machine; set TALK_LISTEN"
-        ) from error
-    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-
-
-def _check_free(address: str) -> None:
-    """gRPC takes over a Unix socket that another process serves, and makes none in a missing folder."""
-    if not address.startswith("unix:"):
-        return
-    path = Path(address.removeprefix("unix:"))
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot listen on {address}: no folder {path.parent}; make it, or set TALK_LISTEN")
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(os.fspath(path)) not in (errno.ENOENT, errno.ECONNREFUSED):
-            raise ConfigError(f"cannot listen on {address}: another process does, or it is no socket; set TALK_LISTEN")
-
-
-def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.key.read_bytes(), tls.cert.read_bytes())],
-        root_certificates=tls.client_ca.read_bytes() if tls.client_ca else None,
-        require_client_auth=tls.client_ca is not None,
-    )
 
 
 @contextlib.contextmanager
@@ -219,17 +239,18 @@ def _stop_signal() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _drain(
-    server: grpc.aio.Server, tracker: CallTracker, healthy: health.aio.HealthServicer, drain: Drain
-) -> None:
+async def _leave(healthy: health.aio.HealthServicer, pause: float) -> None:
     with contextlib.suppress(TimeoutError):  # a watcher that does not read holds up the others, not the drain
         await asyncio.wait_for(healthy.enter_graceful_shutdown(), _BRIEF)
     # New calls still come while load balancers take notice of NOT_SERVING.
-    await asyncio.sleep(drain.pause)
-    stopping = asyncio.create_task(server.stop(drain.grace))
+    await asyncio.sleep(pause)
+
+
+async def _drain(servers: Servers, tracker: CallTracker, grace: float) -> None:
+    stopping = asyncio.create_task(servers.stop(grace))
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(tracker.idle.wait(), drain.grace)
+        await asyncio.wait_for(tracker.idle.wait(), grace)
     # What is left are health watches and reflection streams, which never end by themselves.
-    await asyncio.wait([stopping], timeout=min(_BRIEF, drain.grace))
-    await server.stop(None)
+    await asyncio.wait([stopping], timeout=min(_BRIEF, grace))
+    await servers.stop(None)
     await stopping

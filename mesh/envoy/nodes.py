@@ -35,6 +35,7 @@ def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
         "ingress",
         [
             route(service, headers=_of_a_grpc_call(), retry=_retries(len(upstream))),
+            refusal(404, "no such method", _of_a_grpc_call()),
             refusal(400, "not a gRPC call"),
         ],
         [],

@@ -2,7 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from chain import topology
 from chain.topology import Chain
@@ -193,16 +193,20 @@ def route(
         action["host_rewrite_literal"] = authority
     if retry:
         action["retry_policy"] = retry
-    # Visible ASCII: a path that is no UTF-8 ends the accept loop of a grpc.aio server (grpcio 1.84 and 1.85).
-    match: Json = {"safe_regex": {"regex": "/[!-~]*"}}
-    if headers:
-        match["headers"] = headers
-    return {"match": match, "route": action}
+    return {"match": {"prefix": "/", "headers": [_OF_A_METHOD, *(headers or [])]}, "route": action}
 
 
-def refusal(status: int, text: str) -> Json:
-    """The route of what no other route takes; gRPC callers get the status that belongs to HTTP's."""
-    return {"match": {"prefix": "/"}, "direct_response": {"status": status, "body": {"inline_string": text}}}
+_OF_A_METHOD: Final[Json] = {"name": ":path", "string_match": {"safe_regex": {"regex": r"/[\w.]+/\w+"}}}
+"""Exactly /package.Service/Method: a route's own match leaves the query out.
+
+A path that is no UTF-8 ends the accept loop of a grpc.aio server (grpcio 1.84 and 1.85).
+"""
+
+
+def refusal(status: int, text: str, headers: list[Json] | None = None) -> Json:
+    """The route of what no route before it takes; gRPC callers get the status that belongs to HTTP's."""
+    match: Json = {"prefix": "/", "headers": headers or []}
+    return {"match": match, "direct_response": {"status": status, "body": {"inline_string": text}}}
 
 
 def cluster(name: str, addresses: tuple[Address, ...], tls: Json | None = None, *, http2: bool = True) -> Json:

@@ -40,9 +40,9 @@ def changed(**fields: bytes | None) -> Headers:
 class Peer:
     """One connection, its preface sent. Nothing that it sends is checked."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, patience: float = PATIENCE) -> None:
         host, _, port = target.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
+        self._socket = socket.create_connection((host, int(port)), timeout=patience)
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
         )
@@ -80,8 +80,8 @@ class Peer:
                 self._closed = True
         return not self._closed
 
-    def ask(self, headers: Headers = REQUEST, body: bytes = MESSAGE) -> str:
-        """Makes a request and waits for its end: see `ending`."""
+    def ask(self, headers: Headers = REQUEST, body: bytes = MESSAGE, trailers: Headers = ()) -> str:
+        """Makes a request, which no gRPC client ends with trailers, and waits for its end: see `ending`."""
         stream = self.http.get_next_available_stream_id()
         self.http.send_headers(stream, list(headers))
         self.flush()
@@ -90,9 +90,16 @@ class Peer:
                 return self.ending(stream)
             self.http.send_data(stream, body[start : start + 16_384])
             self.flush()
-        self.http.end_stream(stream)
-        self.flush()
+        if stream not in self._endings and not self._closed:
+            self._end(stream, trailers)
         return self.ending(stream)
+
+    def _end(self, stream: int, trailers: Headers) -> None:
+        if trailers:
+            self.http.send_headers(stream, list(trailers), end_stream=True)
+        else:
+            self.http.end_stream(stream)
+        self.flush()
 
     def _make_room(self, stream: int, size: int) -> bool:
         while stream not in self._endings and not self._closed:

@@ -142,7 +142,7 @@ NO_UTF8 = changed(_path=b"/\xff\xfe")
 def test_a_path_that_is_no_utf8_ends_at_the_ingress() -> None:
     with mesh("--tracer", "none") as one:
         with Peer(one.target) as peer:
-            assert peer.ask(NO_UTF8) == "grpc 13"
+            assert peer.ask(NO_UTF8) == "grpc 12"
         assert call(one.target, timeout=PATIENCE).path == ["svc1", "svc2", "svc3"]
 
 
