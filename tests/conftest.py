@@ -9,6 +9,8 @@ from hypothesis import settings
 from tests.support.processes import ROOT
 from tests.talk.instrumented import install
 
+pytest_plugins = ["grpc_tracing.testing.plugin"]  # the wheel's own entry point names it
+
 UNIT = (
     "tests/backends",
     "tests/chain",

@@ -31,6 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "headers": set(),
     "calling": {"headers"},
     "propagation": {"headers", "calling"},
+    "testing": {"headers", "calling"},
     "spans": {"headers"},
     "evidence": {"headers", "spans"},
     "backends": {"headers", "spans"},

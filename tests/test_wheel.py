@@ -78,7 +78,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel and what it needs by itself; the folder of its programs."""
     folder = tmp_path_factory.mktemp("bare")
     done(sys.executable, "-m", "venv", folder)
-    done(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel)
+    done(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, "types-grpcio")
     return folder / "bin"
 
 
@@ -93,6 +93,13 @@ def test_it_holds_the_library_and_nothing_else(wheel: Path) -> None:
 def test_it_tells_its_version(bare: Path, command: tuple[str, ...], tmp_path: Path) -> None:
     assert done(bare / command[0], *command[1:], "--version", cwd=tmp_path) == f"grpc-tracing {VERSION}\n"
     assert "No broken requirements" in done(bare / "python", "-m", "pip", "check")
+
+
+PLUGIN = "from importlib.metadata import entry_points as e; print([one.value for one in e(group='pytest11')])"
+
+
+def test_pytest_finds_its_plugin(bare: Path, tmp_path: Path) -> None:
+    assert "'grpc_tracing.testing.plugin'" in done(bare / "python", "-c", PLUGIN, cwd=tmp_path)
 
 
 def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class AioHop:
     async def serve(self, handler: Any, pattern: str = "unary_unary") -> Any:
         made = getattr(grpc, f"{pattern}_rpc_method_handler")(handler)
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("hop", {"go": made}),))
-        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.port = port = self.server.add_insecure_port("127.0.0.1:0")
         await self.server.start()
         self.caller = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
         return getattr(self.caller, pattern)("/hop/go")
