@@ -330,9 +330,9 @@ def _span(picture: Picture, span: Span) -> str:
     place = picture.place(span)
     name = span.name.rpartition("/")[2]  # Envoy's names are paths: /package.Service/Method
     several = len({one.trace_id for one in picture.tops()}) > 1
-    error = "error" if span.error else ""
+    took = f"{span.duration_ms:.1f} ms{', error' if span.error else ''}"
     trace = f"(trace {span.trace_id})" if several and span in picture.tops() else ""
-    return one_line(" ".join(filter(None, (place, span.kind, name, f"{span.duration_ms:.1f} ms", error, trace))))
+    return one_line(" ".join(filter(None, (place, span.kind, name, took, trace))))
 
 
 def _cell_colour(cell: str) -> str:

@@ -13,7 +13,8 @@ LIMIT = 240.0
 """Seconds for one command; only a hang takes longer."""
 
 _BLOCK = re.compile(r"^```console\n\$ ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_OMITTED = re.compile(r"^\[\.\.\..*\n", re.MULTILINE)
+# What was left out, and what goes to standard error, which is not compared.
+_OMITTED = re.compile(r"^(?:\[\.\.\.|mesh: ).*\n", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b"), "ID"),
     (re.compile(r"\d+(\.\d+)? ms"), "N ms"),

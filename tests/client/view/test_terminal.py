@@ -93,7 +93,7 @@ def test_on_a_terminal_colour_says_nothing_alone(
     Screen().show(pieces())
     Screen().show(run(GOOD, BROKEN, DOWN))
     shown = capsys.readouterr().out
-    assert "svc1 client Talk 0.0 ms error" in shown
+    assert "svc1 client Talk 0.0 ms, error" in shown
     for words in ("Talk: OK in", "Talk: broken; OK in", "Talk: failed; UNAVAILABLE in"):
         assert words in shown
 
