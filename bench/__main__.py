@@ -29,6 +29,7 @@ NAMES = (
     "growth-server",
     "growth-bidirectional",
     "start",
+    "wholeness",
 )
 _BEGIN, _END = "<!-- tables -->\n", "<!-- end of tables -->"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from bench import hop
+from bench import hop, load
 from bench.chains import ROOT, RunningChain, bare_hop, chain, last_hop, started, talk_hop
 from bench.steps import steps
 from bench.table import Cell, Table
@@ -317,6 +317,17 @@ def _rounded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [[round(cell, 3) if isinstance(cell, float) else cell for cell in row] for row in rows]
 
 
+async def wholeness(scale: Scale) -> list[Table]:
+    """What judging each call costs a load."""
+    found = await load.judging(pairs=10 * scale.rounds)
+    rows: list[list[Cell]] = [
+        [rpc, round(one.cpu_ratio, 3), round(one.rate_ratio, 3), round(one.cpu_us, 1)] for rpc, one in found.items()
+    ]
+    columns = ("", "CPU, judging : not", "rate, judging : not", "CPU µs per call")
+    note = "The requester alone, over three hops, 16 calls in flight. Medians over pairs of stretches of 0.4 s."
+    return [Table("wholeness", "A load that judges each call, and one that does not", columns, rows, note)]
+
+
 PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "hop": hop_cost,
     "steps": single_steps,
@@ -324,4 +335,5 @@ PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "settings": settings,
     "growth": growth,
     "start": start,
+    "wholeness": wholeness,
 }

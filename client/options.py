@@ -30,7 +30,8 @@ class LoadOptions:
     """`client load`: `mix` holds the RPCs in the order of the calls, an RPC as often as it weighs.
 
     `rate` is in calls a second, None for a closed loop; `concurrency` the calls in flight at most; `messages` the
-    length of a stream; `warmup` and `duration` in seconds; `processes` None to take as many as are needed.
+    length of a stream; `warmup` and `duration` in seconds; `processes` None to take as many as are needed. Without
+    `judge` the hop records stay unread, which shows what reading them costs.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class LoadOptions:
     warmup: float = 2.0
     duration: float = 30.0
     processes: int | None = None
+    judge: bool = True
     json: bool = False
 
 

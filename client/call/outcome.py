@@ -34,15 +34,19 @@ class Outcome:
 
 def hop_records(trailing: Iterable[tuple[str, str | bytes]]) -> tuple[HopRecord, ...]:
     """The records in trailing metadata, svc1's first; what is no record is left out."""
-    values = (value for key, value in trailing if key == HOP_RECORD and isinstance(value, bytes))
-    return tuple(hop for value in values if (hop := _record(value)) and hop.service)
+    return tuple(_record(hop) for key, value in trailing if key == HOP_RECORD and (hop := decoded(value)))
 
 
-def _record(value: bytes) -> HopRecord | None:
+def decoded(value: str | bytes) -> hop_pb2.Hop | None:
+    """A record as it came; None for what is no record. A load, which has no use for headers, reads this alone."""
     try:
-        hop = hop_pb2.Hop.FromString(value)
+        hop = hop_pb2.Hop.FromString(value) if isinstance(value, bytes) else None
     except DecodeError:
         return None
+    return hop if hop and hop.service else None
+
+
+def _record(hop: hop_pb2.Hop) -> HopRecord:
     return HopRecord(
         service=hop.service,
         version=hop.version,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from grpc_tracing.evidence.records import HopRecord
+from client.load.paths import PathSums, Record, links, stretches
 
 
 def _latencies() -> defaultdict[str, array[int]]:
@@ -23,21 +22,16 @@ def _microseconds() -> array[int]:
 class Tally:
     """Calls of one worker, or of several added up.
 
-    `latencies` are of successful calls, by RPC, in µs; from the intended start where there is one. `parts` is the
-    time in µs that `timed` calls spent in each hop and between them. `lateness` is how late calls were begun, in µs.
-    `judged` and `torn` count calls by RPC and by link, such as `svc1 > svc2`: those of which the records show whether
-    the trace went on there, and those of which they show that it did not.
+    `latencies` are of successful calls, by RPC, in µs; from the intended start where there is one. `lateness` is how
+    late calls were begun, in µs. `paths` is what hop records show, by RPC and by the services that left one.
     """
 
     latencies: defaultdict[str, array[int]] = field(default_factory=_latencies)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
-    parts: Counter[str] = field(default_factory=Counter)
-    timed: int = 0
     lateness: array[int] = field(default_factory=_microseconds)
     unstarted: int = 0
-    judged: Counter[tuple[str, str]] = field(default_factory=Counter)
-    torn: Counter[tuple[str, str]] = field(default_factory=Counter)
+    paths: dict[tuple[str, tuple[str, ...]], PathSums] = field(default_factory=dict)
 
     @property
     def calls(self) -> int:
@@ -50,48 +44,55 @@ class Tally:
     def failed(self, rpc: str, status: str) -> None:
         self.errors[rpc, status] += 1
 
-    def judge(self, rpc: str, hops: Sequence[HopRecord]) -> None:
-        """Counts the links of a call, each by whether both its ends name one trace."""
-        for link, holds in links_of(hops):
-            self.judged[rpc, link] += 1
-            self.torn[rpc, link] += not holds
+    def read(self, rpc: str, hops: Sequence[Record], took: int) -> None:
+        """Adds what the records of a call show: where its `took` µs went, and at which links its trace went on."""
+        if not hops:
+            return
+        services = tuple([hop.service for hop in hops])
+        sums = self.paths.get((rpc, services))
+        if sums is None:
+            sums = self.paths[rpc, services] = PathSums.along(services)
+        sums.time(hops, took)
+        sums.judge(hops)
 
-    def time(self, hops: Sequence[HopRecord], took: int) -> None:
-        """Adds where a call's `took` µs went, as far as the records of its hops tell."""
-        if hops and not any(hop.shortened for hop in hops):
-            self.timed += 1
-            self.parts.update(dict(parts_of(hops, took)))
+    @property
+    def timed(self) -> int:
+        """The calls whose records tell where their time went."""
+        return sum(sums.timed for sums in self.paths.values())
+
+    @property
+    def parts(self) -> Counter[str]:
+        """The time in µs that the timed calls spent in each hop and between them."""
+        found: Counter[str] = Counter()
+        for (_, services), sums in self.paths.items():
+            if sums.timed:
+                found.update(dict(zip(stretches(services), sums.spent, strict=True)))
+        return found
+
+    @property
+    def judged(self) -> Counter[tuple[str, str]]:
+        """Calls by RPC and link of which the records show whether the trace went on there."""
+        return self._by_link(lambda sums: [sums.judged] * len(sums.torn))
+
+    @property
+    def torn(self) -> Counter[tuple[str, str]]:
+        """Those of the judged calls whose trace did not go on."""
+        return self._by_link(lambda sums: sums.torn)
+
+    def _by_link(self, counts: Callable[[PathSums], list[int]]) -> Counter[tuple[str, str]]:
+        found: Counter[tuple[str, str]] = Counter()
+        for (rpc, services), sums in self.paths.items():
+            if sums.judged:
+                for link, count in zip(links(services), counts(sums), strict=True):
+                    found[rpc, link] += count
+        return found
 
     def add(self, other: Tally) -> None:
         for rpc, latencies in other.latencies.items():
             self.latencies[rpc].extend(latencies)
         self.errors.update(other.errors)
         self.answers.update(other.answers)
-        self.parts.update(other.parts)
-        self.timed += other.timed
         self.lateness.extend(other.lateness)
         self.unstarted += other.unstarted
-        self.judged.update(other.judged)
-        self.torn.update(other.torn)
-
-
-def links_of(hops: Sequence[HopRecord]) -> Iterator[tuple[str, bool]]:
-    """Each link between two records, and whether the trace went on there.
-
-    Nothing is shown where none came to the first hop. The ids as the records spell them are enough at this rate:
-    `client call` reads the headers too.
-    """
-    if not hops or not hops[0].trace_id:
-        return
-    for hop, later in pairwise(hops):
-        yield f"{hop.service} > {later.service}", bool(hop.trace_id) and hop.trace_id == later.trace_id
-
-
-def parts_of(hops: Sequence[HopRecord], took: int) -> Iterator[tuple[str, int]]:
-    """A call's time in µs by where it was spent: on the way to each hop, and in it, in the order of the path."""
-    first = hops[0]
-    yield f"requester > {first.service}", max(0, took - first.here_us - first.later_us)
-    yield first.service, first.here_us
-    for hop, later in pairwise(hops):
-        yield f"{hop.service} > {later.service}", max(0, hop.later_us - later.here_us - later.later_us)
-        yield later.service, later.here_us
+        for path, sums in other.paths.items():
+            self.paths.setdefault(path, PathSums.along(path[1])).add(sums)

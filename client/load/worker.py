@@ -16,12 +16,13 @@ import grpc.aio
 import uvloop
 
 from client.call.context import TraceContext, begins_a_trace, metadata, new_context
-from client.call.outcome import hop_records
+from client.call.outcome import decoded
 from client.call.rpc import Landing, parsed
 from client.load.pacer import Pacer
 from client.load.tally import Tally
 from client.options import LoadOptions
 from grpc_tracing.calling.channel import NothingAnswers, open_channel, reach
+from grpc_tracing.headers.families import HOP_RECORD
 
 _REPORT = 0.5  # seconds
 _AFTER_FAILURE = 0.01  # seconds that a closed loop waits: a dead target must not make it spin
@@ -68,7 +69,7 @@ async def _work(connection: Connection, options: LoadOptions) -> None:
         connection.send(Report())
         phases = _Inbox(connection)
         async for phase in phases:
-            await _Stretch(phase, Landing(channel), options, connection).run(phases.closed)
+            await Stretch(phase, Landing(channel), options, connection).run(phases.closed)
 
 
 class _Inbox:
@@ -103,7 +104,7 @@ def numbers(phase: Phase, rate: float | None) -> Iterator[int]:
     return itertools.count(phase.index, phase.workers if rate else 1)
 
 
-class _Stretch:
+class Stretch:
     """The calls of one phase."""
 
     def __init__(self, phase: Phase, landing: Landing, options: LoadOptions, connection: Connection) -> None:
@@ -197,10 +198,11 @@ class _Stretch:
             self._tally.failed(rpc, status if status != "OK" else "WRONG_ANSWERS")
             return False
         self._tally.succeeded(rpc, int((ended - intended) * 1e6), answers)
-        hops = hop_records(await call.trailing_metadata() or ())
-        self._tally.time(hops, int((ended - began) * 1e6))
-        self._tally.judge(rpc, hops)
-        self._begins_traces = self._begins_traces or bool(hops and not hops[0].trace_id and self._may_begin)
+        if self._options.judge:
+            trailers = await call.trailing_metadata()
+            hops = [hop for value in trailers.get_all(HOP_RECORD) if (hop := decoded(value))] if trailers else []
+            self._tally.read(rpc, hops, int((ended - began) * 1e6))
+            self._begins_traces = self._begins_traces or bool(hops and not hops[0].trace_id and self._may_begin)
         return True
 
     def _context(self) -> TraceContext | None:

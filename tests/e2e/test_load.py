@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import grpc
 import psutil
 import pytest
+import uvloop
 
+from bench.load import compare
 from tests.client.evidence import answer
 from tests.client.run import Finished, client
 from tests.client.terminal import client_on_terminal
@@ -71,6 +73,12 @@ def test_where_the_time_goes_is_told_by_hop(whole: Chain) -> None:
     found = load(whole.target, "--rate", "40", "--json").json["parts"]
     assert [part["part"] for part in found] == PARTS
     assert sum(part["share"] for part in found) == pytest.approx(1, abs=0.01)
+
+
+def test_judging_costs_a_load_little(whole: Chain) -> None:
+    compared = uvloop.run(compare(whole.target, "Talk", pairs=5))
+    # The aim is 5 %, which `python -m bench wholeness` shows; beside other work five pairs tell no more than this.
+    assert compared.cpu_ratio < 1.5
 
 
 def test_several_processes_share_the_load(whole: Chain) -> None:

@@ -1,5 +1,6 @@
 """The figures of a load: what is added up, how it is summed, and when the requester says that it is the limit."""
 
+import pickle
 from array import array
 from collections import Counter
 from itertools import islice
@@ -11,27 +12,30 @@ from client.call.rpc import RPCS
 from client.load.fleet import Fleet
 from client.load.result import Latency, LoadResult, document, latency
 from client.load.run import warm_up
-from client.load.tally import Tally, links_of, parts_of
+from client.load.tally import Tally
 from client.load.worker import Phase, numbers
 from client.options import LoadOptions, Target
 from grpc_tracing.evidence.records import HopRecord
 
 
 @pytest.mark.parametrize(
-    ("ids", "links"),
+    ("ids", "torn"),
     [
-        (("a", "a", "a"), [("svc1 > svc2", True), ("svc2 > svc3", True)]),
-        (("a", "a", "b"), [("svc1 > svc2", True), ("svc2 > svc3", False)]),
-        (("a", "", ""), [("svc1 > svc2", False), ("svc2 > svc3", False)]),
-        (("", "", ""), []),
-        ((), []),
+        (("a", "a", "a"), {"svc1 > svc2": 0, "svc2 > svc3": 0}),
+        (("a", "a", "b"), {"svc1 > svc2": 0, "svc2 > svc3": 1}),
+        (("a", "b", "a"), {"svc1 > svc2": 1, "svc2 > svc3": 1}),
+        (("a", "", ""), {"svc1 > svc2": 1, "svc2 > svc3": 1}),
+        (("", "", ""), {}),
+        (("a",), {}),
+        ((), {}),
     ],
 )
-def test_a_link_is_whole_where_both_its_records_name_one_trace(
-    ids: tuple[str, ...], links: list[tuple[str, bool]]
-) -> None:
+def test_a_link_is_whole_where_both_its_records_name_one_trace(ids: tuple[str, ...], torn: dict[str, int]) -> None:
     hops = [HopRecord(service=f"svc{number}", trace_id=one) for number, one in enumerate(ids, start=1)]
-    assert list(links_of(hops)) == links
+    made = Tally()
+    made.read("Talk", hops, 1000)
+    assert made.torn == Counter({("Talk", link): count for link, count in torn.items()})
+    assert made.judged == Counter({("Talk", link): 1 for link in torn})
 
 
 @pytest.mark.parametrize(
@@ -88,8 +92,9 @@ PATH = (
 
 
 def test_a_calls_time_is_shared_out_without_rest() -> None:
-    parts = list(parts_of(PATH, 1000))
-    assert parts == [
+    made = Tally()
+    made.read("Talk", PATH, 1000)
+    assert list(made.parts.items()) == [
         ("requester > svc1", 100),
         ("svc1", 100),
         ("svc1 > svc2", 300),
@@ -97,13 +102,13 @@ def test_a_calls_time_is_shared_out_without_rest() -> None:
         ("svc2 > svc3", 50),
         ("svc3", 250),
     ]
-    assert sum(microseconds for _, microseconds in parts) == 1000
+    assert made.parts.total() == 1000
 
 
 def test_a_call_with_a_shortened_record_is_not_timed() -> None:
     tally = Tally()
-    tally.time((PATH[0], HopRecord(service="svc2", shortened=True)), 1000)
-    tally.time((), 1000)
+    tally.read("Talk", (PATH[0], HopRecord(service="svc2", shortened=True)), 1000)
+    tally.read("Talk", (), 1000)
     assert (tally.timed, tally.parts) == (0, Counter())
 
 
@@ -117,8 +122,8 @@ def tally(*milliseconds: int, late: tuple[int, ...] = (), unstarted: int = 0) ->
 def test_tallies_add_up() -> None:
     whole, other = tally(1, 2), tally(3, late=(7,), unstarted=1)
     other.failed("Talk", "UNAVAILABLE")
-    other.time(PATH, 1000)
-    whole.add(other)
+    other.read("Talk", PATH, 1000)
+    whole.add(pickle.loads(pickle.dumps(other)))  # noqa: S301 - as it travels from a worker
     assert (whole.calls, list(whole.latencies["Talk"]), whole.answers["Talk"]) == (4, [1000, 2000, 3000], 3)
     assert (whole.errors, whole.timed, list(whole.lateness), whole.unstarted) == (
         Counter({("Talk", "UNAVAILABLE"): 1}),
@@ -149,7 +154,7 @@ def test_the_requester_says_when_it_is_the_limit(held: LoadResult, lines: list[s
 def test_the_document_holds_rates_errors_and_percentiles() -> None:
     measured = tally(10, 20, 30, 40)
     measured.failed("TalkBidirectional", "UNAVAILABLE")
-    measured.time(PATH, 1000)
+    measured.read("Talk", PATH, 1000)
     found = document(result(measured))
     assert (found["calls"], found["calls_per_s"], found["errors"]) == (5, 2.0, {"UNAVAILABLE": 1})
     assert found["rpcs"]["Talk"]["latency_ms"]["p50"] == pytest.approx(20, rel=0.01)

@@ -62,8 +62,7 @@ def report(folder: Path) -> str:
 def load(_: Path) -> str:
     tally = Tally()
     tally.succeeded("Talk", 1000, 1)
-    tally.judge("Talk", HOPS)
-    tally.time(HOPS, 1000)
+    tally.read("Talk", HOPS, 1000)
     options = LoadOptions(target=Target(address="127.0.0.1:1"), mix=("Talk",))
     show(Screen().out, LoadResult(options, tally, 1.0, (0.1,)))
     return ""
