@@ -43,9 +43,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _request(document: Any) -> Mapping[str, Any]:
-    """What holds `resourceSpans`: the object itself, or Jaeger's `result`."""
-    if isinstance(document, dict) and isinstance(document.get("result"), dict):
-        document = document["result"]
-    if not isinstance(document, dict) or "resourceSpans" not in document:
+    request: Mapping[str, Any] = otlp.find_request(document)
+    if "resourceSpans" not in request:
         raise otlp.MalformedError("there is no resourceSpans")
-    return document
+    return request

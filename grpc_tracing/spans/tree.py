@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from grpc_tracing.spans.merge import merged
 from grpc_tracing.spans.model import Kind, Span
 from grpc_tracing.spans.names import fold
 
@@ -86,7 +87,7 @@ class Edge:
 
 def assemble(spans: Iterable[Span]) -> Trace:
     """The spans must be of one trace, and at least one; a span that came twice counts once."""
-    distinct = list({(span.span_id, span.kind is Kind.SERVER): span for span in spans}.values())
+    distinct = merged(spans)
     distinct.sort(key=lambda span: span.start_ns)
     parents = _parents(distinct)
     rows = tuple(_rows(distinct, parents))

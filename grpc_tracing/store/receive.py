@@ -21,6 +21,7 @@ from grpc_tracing.spans.formats import otlp, zipkin
 from grpc_tracing.store.bodies import RefusedError, read_body
 from grpc_tracing.store.store import TraceStore
 
+_BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
@@ -33,15 +34,19 @@ class Receiver:
         self.rejected_spans = 0
 
     def take(self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
-        """Stores the spans; those with illegal ids are told to the sender as OTLP's partial success."""
+        """Stores the spans; those with illegal ids are told to the sender as OTLP's partial success.
+
+        Raises MalformedError where nothing can be kept: a success would hide it.
+        """
         chunks, rejected = otlp.split(request)
+        self.rejected_spans += rejected
+        if request.resource_spans and not chunks:
+            raise otlp.MalformedError(f"no span can be kept: {_BAD_IDS if rejected else 'there is none in it'}")
         self._store.add(chunks)
         if not rejected:
             return ExportTraceServiceResponse()
-        self.rejected_spans += rejected
-        message = "a trace id has 16 bytes, a span id 8, and neither is all zero"
         return ExportTraceServiceResponse(
-            partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
+            partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=_BAD_IDS)
         )
 
     async def otlp_http(self, request: Request) -> Response:
@@ -55,6 +60,11 @@ class Receiver:
         kind = _content_type(request)
         answer = await self._answer("zipkin", request, kind, zipkin.parse if kind == JSON else None)
         return Response(status_code=202) if answer.status_code == 200 else answer
+
+    async def zipkin_v1(self, _: Request) -> Response:
+        """`POST /api/v1/spans`, which old tracers use."""
+        self.refused["zipkin"] += 1
+        return _encode(Status(code=INVALID_ARGUMENT, message=zipkin.V1), JSON, 400)
 
     async def _answer(
         self, protocol: str, request: Request, kind: str, parse: Callable[[bytes], ExportTraceServiceRequest] | None
@@ -94,5 +104,6 @@ def application(receiver: Receiver) -> Starlette:
         routes=[
             Route("/v1/traces", receiver.otlp_http, methods=["POST"]),
             Route("/api/v2/spans", receiver.zipkin_http, methods=["POST"]),
+            Route("/api/v1/spans", receiver.zipkin_v1, methods=["POST"]),
         ]
     )

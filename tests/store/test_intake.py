@@ -1,5 +1,6 @@
 """Spans in, by every way the store knows; what is no span is refused, counted, and nothing stops."""
 
+import base64
 import gzip
 import json
 import os
@@ -101,6 +102,8 @@ def test_a_zipkin_span_is_read_with_short_ids_padded(store: Store, size: int) ->
     assert span["events"] == [{"timeUnixNano": "1795360531446395000", "name": "ss"}]
 
 
+BAD_ID = {"traceId": "aa" * 16, "spanId": "00" * 8}
+V1_ANNOTATION = {"timestamp": 1, "value": "sr", "endpoint": {"serviceName": "svc2"}}
 WHOLE = export_request(new_id(16), talk_parts()).SerializeToString()
 REFUSED: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("otlp no protobuf", OTLP, b"\xff\xff", PROTOBUF, 400),
@@ -133,10 +136,93 @@ REFUSED: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("zipkin huge time", ZIPKIN, json.dumps([zipkin_span("aa", timestamp=10**30)]).encode(), JSON, 400),
     ("zipkin endless time", ZIPKIN, json.dumps([zipkin_span("aa", timestamp=float("inf"))]).encode(), JSON, 400),
     ("zipkin tags list", ZIPKIN, json.dumps([zipkin_span("aa", tags=[1])]).encode(), JSON, 400),
-    ("zipkin tag number", ZIPKIN, json.dumps([zipkin_span("aa", tags={"a": 1})]).encode(), JSON, 400),
+    ("zipkin v1 tags", ZIPKIN, json.dumps([zipkin_span("aa", binaryAnnotations=[])]).encode(), JSON, 400),
+    ("zipkin v1 path", "/api/v1/spans", b"[]", JSON, 400),
     ("zipkin 20 MB", ZIPKIN, b"x" * 20_000_000, JSON, 413),
     ("zipkin protobuf", ZIPKIN, b"\x0a\x00", PROTOBUF, 415),
 ]
+
+
+NOTHING_KEPT: list[tuple[str, str, object, str]] = [
+    ("Jaeger's UI", OTLP, {"data": [{"traceID": "aa", "spans": [{}]}]}, "the JSON of Jaeger's UI (data)"),
+    ("snake case", OTLP, {"resource_spans": [{}]}, "resourceSpans, not resource_spans"),
+    ("logs", OTLP, {"resourceLogs": [{}]}, "there is no resourceSpans"),
+    ("no span", OTLP, {"resourceSpans": [{"scopeSpans": []}]}, "there is none in it"),
+    ("bad ids alone", OTLP, {"resourceSpans": [{"scopeSpans": [{"spans": [BAD_ID]}]}]}, "a trace id has 16 bytes"),
+    ("zipkin v1", ZIPKIN, [zipkin_span("aa", annotations=[V1_ANNOTATION])], "Zipkin's format of version 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "said"), [row[1:] for row in NOTHING_KEPT], ids=[row[0] for row in NOTHING_KEPT]
+)
+def test_a_body_of_which_nothing_is_kept_is_refused_by_name(
+    store: Store, path: str, document: object, said: str
+) -> None:
+    answer = store.post(path, json.dumps(document).encode(), **JSON)
+    assert (answer.status_code, said in answer.json()["message"]) == (400, True), answer.text
+
+
+@pytest.mark.parametrize("body", [b"\x12\x00", b"\x0a\x00"], ids=["no resource_spans", "an empty group"])
+def test_so_is_protobuf_without_a_span(store: Store, body: bytes) -> None:
+    assert store.post(OTLP, body, **PROTOBUF).status_code == 400
+    with grpc_export(store) as export, pytest.raises(grpc.RpcError) as caught:
+        export(body)
+    failed: Any = caught.value
+    assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_request_without_anything_is_no_error_as_otlp_has_it(store: Store) -> None:
+    assert store.post(OTLP, b"", **PROTOBUF).status_code == 200
+    assert store.post(OTLP, b"{}", **JSON).status_code == 200
+
+
+def in_result(groups: list[Any]) -> object:
+    return {"result": {"resourceSpans": groups}}
+
+
+def in_batches(groups: list[Any]) -> object:
+    return {"batches": groups}
+
+
+def in_base64(groups: list[Any]) -> object:
+    for group in groups:
+        for span in group["scopeSpans"][0]["spans"]:
+            for key in ("traceId", "spanId", "parentSpanId"):
+                span[key] = base64.b64encode(bytes.fromhex(span.get(key, ""))).decode()
+    return {"trace": {"resourceSpans": groups}}
+
+
+@pytest.mark.parametrize("wrap", [in_result, in_batches, in_base64])
+def test_what_a_query_api_answered_is_taken_in(store: Store, wrap: Callable[[list[Any]], object]) -> None:
+    trace_id, parts = new_id(16), talk_parts()
+    groups = json.loads(otlp_json(export_request(trace_id, parts)))["resourceSpans"]
+    assert store.post(OTLP, json.dumps(wrap(groups)).encode(), **JSON).status_code == 200
+    told = {span["spanId"]: span.get("parentSpanId", "") for span in store.spans(trace_id)}
+    assert told == {part.span_id: part.parent_id for part in parts}
+
+
+def test_a_zipkin_tag_may_be_a_number_and_the_remote_endpoint_is_the_peer(store: Store) -> None:
+    trace_id = new_id(16)
+    remote = {"serviceName": "svc3", "ipv4": "10.0.0.3", "port": 9996}
+    span = zipkin_span(trace_id, kind="CLIENT", tags={"retries": 2, "tls": True}, remoteEndpoint=remote)
+    assert store.post(ZIPKIN, json.dumps([span]).encode(), **JSON).status_code == 202
+    (told,) = store.spans(trace_id)
+    attributes = attributes_of(told)
+    assert (attributes["retries"], attributes["tls"]) == ("2", "true")
+    peer = ("peer.service", "network.peer.address", "network.peer.port")
+    assert [attributes[key] for key in peer] == ["svc3", "10.0.0.3", "9996"]
+    assert "svc3" in store.get(f"/trace/{trace_id}").text
+
+
+def test_a_zipkin_span_that_comes_in_parts_is_one_span_with_all_of_them(store: Store) -> None:
+    trace_id = new_id(16)
+    late = {"traceId": trace_id, "id": "a1", "tags": {"late": "yes"}, "localEndpoint": {"serviceName": "svc2"}}
+    for span in (zipkin_span(trace_id), late):
+        assert store.post(ZIPKIN, json.dumps([span]).encode(), **JSON).status_code == 202
+    page = store.get(f"/trace/{trace_id}").text
+    assert "Waterfall: 1 spans" in page
+    assert all(told in page for told in ("late", "svc2", "722 µs", "grpc.status_code"))
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,12 @@ class Chunk:
 def parse_protobuf(body: bytes) -> ExportTraceServiceRequest:
     """Raises MalformedError."""
     try:
-        return ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
         raise MalformedError(f"the body is no ExportTraceServiceRequest: {error}") from error
+    if body and not request.resource_spans:
+        raise MalformedError("the body is no ExportTraceServiceRequest: it holds no resource_spans")
+    return request
 
 
 def parse_json(body: bytes) -> ExportTraceServiceRequest:
@@ -61,7 +64,31 @@ def parse_json(body: bytes) -> ExportTraceServiceRequest:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"the body is no JSON: {error}") from error
-    return from_document(document)
+    return from_document(find_request(document))
+
+
+def find_request(document: Any) -> Any:
+    """What holds `resourceSpans`, in the answers of query APIs too. Raises MalformedError, which names another format.
+
+    Jaeger's v3 API wraps it in `result`, Tempo's v2 in `trace`; Tempo's v1 calls the spans `batches`. An empty object
+    is a request without spans, which OTLP allows.
+    """
+    if not isinstance(document, dict):
+        raise MalformedError(f"the top is a {type(document).__name__}, not an object with resourceSpans")
+    inner = next((document[key] for key in ("result", "trace") if isinstance(document.get(key), dict)), document)
+    if "batches" in inner:
+        return {"resourceSpans": inner["batches"]}
+    if inner and "resourceSpans" not in inner:
+        raise MalformedError(_other_format(inner))
+    return inner
+
+
+def _other_format(document: dict[str, Any]) -> str:
+    if "data" in document:
+        return "this is the JSON of Jaeger's UI (data); send OTLP's, as Jaeger's /api/v3/traces/{id} gives it"
+    if "resource_spans" in document:
+        return "OTLP's JSON spells its keys in lowerCamelCase: resourceSpans, not resource_spans"
+    return "there is no resourceSpans"
 
 
 def from_document(document: Any) -> ExportTraceServiceRequest:
@@ -69,7 +96,7 @@ def from_document(document: Any) -> ExportTraceServiceRequest:
     try:
         document = copy.deepcopy(document)
         for span in _json_spans(document):
-            _replace_ids(span, lambda value: base64.b64encode(bytes.fromhex(value)).decode())
+            _replace_ids(span, _in_base64)
         return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
     except WRONG_SHAPE as error:
         raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
@@ -87,6 +114,13 @@ def _replace_ids(span: dict[str, Any], replace: Any) -> None:
     for key in ("traceId", "spanId", "parentSpanId"):
         if key in span:
             span[key] = replace(span[key])
+
+
+def _in_base64(value: str) -> str:
+    """An id as protobuf's JSON has it. Tempo writes ids so already: 16 bytes are 24 characters, 8 are 12."""
+    if len(value) in {24, 12} and value.endswith("="):
+        return value
+    return base64.b64encode(bytes.fromhex(value)).decode()
 
 
 def split(request: ExportTraceServiceRequest) -> tuple[list[Chunk], int]:

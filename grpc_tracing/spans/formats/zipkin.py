@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from grpc_tracing.spans.formats.otlp import WRONG_SHAPE, MalformedError, is_valid
 
+V1 = "this is Zipkin's format of version 1; send version 2, to POST /api/v2/spans"
 _KINDS = {
     "CLIENT": Span.SPAN_KIND_CLIENT,
     "SERVER": Span.SPAN_KIND_SERVER,
@@ -25,7 +26,10 @@ def parse(body: bytes) -> ExportTraceServiceRequest:
     request = ExportTraceServiceRequest()
     try:
         for span in _list(json.loads(body)):
+            _refuse_v1(span)
             _add(request, span)
+    except MalformedError:
+        raise
     except WRONG_SHAPE as error:
         raise MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}") from error
     return request
@@ -37,6 +41,13 @@ def _list(document: Any) -> list[dict[str, Any]]:
     return document
 
 
+def _refuse_v1(span: dict[str, Any]) -> None:
+    """Version 1 keeps kind, service and tags in its annotations: read as version 2, all of that would be lost."""
+    annotations = span.get("annotations") or ()
+    if "binaryAnnotations" in span or any("endpoint" in annotation for annotation in annotations):
+        raise MalformedError(V1)
+
+
 def _add(request: ExportTraceServiceRequest, zipkin: dict[str, Any]) -> None:
     resource = request.resource_spans.add()
     service = (zipkin.get("localEndpoint") or {}).get("serviceName") or "unknown"
@@ -46,7 +57,7 @@ def _add(request: ExportTraceServiceRequest, zipkin: dict[str, Any]) -> None:
 
 def _span(zipkin: dict[str, Any]) -> Span:
     start = int(zipkin.get("timestamp") or 0) * 1000
-    tags: dict[str, str] = zipkin.get("tags") or {}
+    tags = {key: _written(value) for key, value in (zipkin.get("tags") or {}).items()}
     span = Span(
         trace_id=bytes.fromhex(zipkin["traceId"].zfill(32)),
         span_id=bytes.fromhex(zipkin["id"].zfill(16)),
@@ -55,7 +66,7 @@ def _span(zipkin: dict[str, Any]) -> Span:
         kind=_KINDS.get(zipkin.get("kind", ""), Span.SPAN_KIND_INTERNAL),
         start_time_unix_nano=start,
         end_time_unix_nano=start + int(zipkin.get("duration") or 0) * 1000,
-        attributes=[_text(key, value) for key, value in tags.items()],
+        attributes=[_text(key, value) for key, value in {**_peer(zipkin.get("remoteEndpoint") or {}), **tags}.items()],
     )
     if not is_valid(span):
         raise ValueError("an id is neither 16 nor 32 digits long, or all zeros")
@@ -64,6 +75,21 @@ def _span(zipkin: dict[str, Any]) -> Span:
     for annotation in zipkin.get("annotations") or ():
         span.events.add(time_unix_nano=int(annotation["timestamp"]) * 1000, name=annotation["value"])
     return span
+
+
+def _written(value: object) -> str:
+    """A tag is text; numbers and booleans, which some tracers send, as JSON writes them."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _peer(endpoint: dict[str, Any]) -> dict[str, str]:
+    """Whom the span's service talked to, in OpenTelemetry's names."""
+    peer = {
+        "peer.service": endpoint.get("serviceName"),
+        "network.peer.address": endpoint.get("ipv4") or endpoint.get("ipv6"),
+        "network.peer.port": endpoint.get("port"),
+    }
+    return {key: _written(value) for key, value in peer.items() if value}
 
 
 def _text(key: str, value: str) -> KeyValue:
