@@ -17,7 +17,7 @@ from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.records import reported_id
 from grpc_tracing.evidence.seen import Seen
-from grpc_tracing.headers.families import Pair
+from grpc_tracing.headers.families import Pair, carries_trace_id
 from grpc_tracing.headers.reading import distinct, in_32_digits, read
 
 CONNECTED, BROKEN, FAILED, UNPROVEN = "connected", "broken", "failed", "unproven"
@@ -131,7 +131,7 @@ def sent_id(sent: Iterable[Pair]) -> str:
 
 def no_trace_came(outcome: Outcome) -> bool:
     """True where the first record shows no trace header: nothing begins a trace before that hop."""
-    return bool(outcome.hops) and not outcome.hops[0].trace_id
+    return bool(outcome.hops) and not any(carries_trace_id(header.key) for header in outcome.hops[0].headers)
 
 
 def _status_problem(outcome: Outcome, seen: Seen | None) -> Iterator[Finding]:

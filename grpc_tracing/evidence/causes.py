@@ -134,7 +134,7 @@ CAUSES: Final = {
             "around-the-sidecar",
             BREAKS,
             "the records: right headers, no caller identity",
-            "{target} was called around its sidecar: it knows no caller, though the hops before it do",
+            "{target} was called around its sidecar: it knows no caller, though the other hops do",
             "call the service's name, on a port whose name or appProtocol is grpc; see headless services in the guide",
         ),
         Cause(

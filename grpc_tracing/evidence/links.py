@@ -52,11 +52,12 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """One end of a link: who, and the headers that left or arrived there."""
+    """One end of a link: who, and the headers that left or arrived there. `proxied`: a sidecar named the caller."""
 
     service: str
     headers: tuple[Header, ...]
     sent: bool = False
+    proxied: bool = False
 
     def keys(self) -> set[str]:
         return {header.key for header in self.headers}
@@ -108,7 +109,7 @@ class _Judge:
             found = own or self._by_reported_ids(place, hop)
             by = ("records",) if any(one.cause.means == "broken" for one in found) else ()
             return Link(source, hop.service, False if by else None, by, tuple(found))
-        compared = _Compared(before, _End(hop.service, hop.headers), silent, self._context)
+        compared = _Compared(before, _End(hop.service, hop.headers, proxied=_identified(hop)), silent, self._context)
         found = own or list(compared.findings())
         found += list(self._around_sidecar(place, hop))
         if any(one.cause.means == "broken" for one in found):
@@ -135,8 +136,10 @@ class _Judge:
         return [finding("record-shortened", hop=hop.service if hop.shortened else (earlier or hop).service)]
 
     def _around_sidecar(self, place: int, hop: HopRecord) -> Iterator[Finding]:
+        """The first hop's caller is left out, for it may stand outside the mesh."""
         before = [stop.hop for stop in self._stops[:place] if stop.hop]
-        if before and not hop.shortened and not _identified(hop) and all(map(_identified, before)):
+        witnesses = before or [stop.hop for stop in self._stops[place + 1 :] if stop.hop]
+        if place and witnesses and not hop.shortened and not _identified(hop) and all(map(_identified, witnesses)):
             yield finding("around-the-sidecar", target=hop.service)
 
     def _unseen(self, source: str, place: int) -> Link:
@@ -269,13 +272,15 @@ class _Compared:
                 yield self._fault("the requester sent", self.before, key, one)
 
     def _fault(self, who: str, end: _End, key: str, one: TraceContext) -> Finding:
-        value = next(header.value for header in end.headers if header.key == key)
-        rule = one.fault + (f" (sent so by {who})" if self.silent else "")
+        # B3 has its ids in two headers.
+        shown = "x-b3-spanid" if key == "x-b3-traceid" and "span id has" in one.fault else key
+        value = next(header.value for header in end.headers if header.key == shown)
+        rule = f"{one.fault}; {who}" if self.silent else one.fault
         return finding(
             "unreadable-value",
             f"{end.service} received a {key} that no tracer reads",
             hop=end.service,
-            key=key,
+            key=shown,
             value=repr(_shortened(value.decode("latin-1"))),
             rule=rule,
         )
@@ -310,7 +315,7 @@ class _Compared:
                 "another-calls-headers", f"{hop} sent another call's {key}",
                 hop=hop, key=key, target=self.after.service, after=after, call=other,
             )  # fmt: skip
-        if kept and self.silent:
+        if kept and self.silent and self.after.proxied:
             return self._one_family(kept, key, before, after)
         return _new_trace(self.before.service, before, self.after.service, after, self._culprit())
 
@@ -349,7 +354,7 @@ class _Compared:
             return
         fresh = [key for key in named if key not in before]
         kept = [key for key in named if key in before]
-        if self.silent and fresh and kept:
+        if self.silent and fresh and kept and self.after.proxied:
             yield self._one_family(kept, fresh[0], named[kept[0]], named[fresh[0]])
         else:
             text = ", ".join(f"{key} {one}" for key, one in named.items())
@@ -378,7 +383,8 @@ class _Compared:
     def _culprit(self) -> str:
         """Who may have done it, in words that blame nobody who left a record."""
         if self.silent:
-            return f"{', '.join(self.silent)} between them left no record, so it or a proxy beside it did this"
+            did = "it or a proxy beside it" if len(self.silent) == 1 else "one of them or a proxy beside it"
+            return f"{', '.join(self.silent)} between them left no record, so {did} did this"
         return "what lies between them changed it"
 
 

@@ -7,25 +7,19 @@ begins a trace; either writes its own family's headers anew.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from grpc_tracing.evidence.records import Header, HopRecord
 from grpc_tracing.headers.families import Metadata
-from grpc_tracing.headers.forwarding import Propagation, onward
+from grpc_tracing.headers.forwarding import Propagation
 from grpc_tracing.headers.reading import read, trace_id
 from grpc_tracing.spans.model import Span
+from tests.evidence.mistakes import Mistake, good
 from tests.support.spans import make
 
 SERVICES = ("svc1", "svc2", "svc3")
 REQUEST_ID = "6f1c2f5e-1111-4222-8333-444455556666"
-Mistake = Callable[[Metadata], Metadata]
-"""What a hop sends on, from what it received."""
-
-
-def good(received: Metadata) -> Metadata:
-    """Copies every trace header."""
-    return onward(Propagation().sort(received))
 
 
 @dataclass
@@ -135,23 +129,3 @@ def record(service: str, received: Metadata, *, later: bool) -> HopRecord:
     return HopRecord(
         service=service, headers=(agent, *headers), trace_id=trace_id(received), later_us=900 if later else 0
     )
-
-
-def dropping(*keys: str) -> Mistake:
-    return lambda received: tuple(pair for pair in good(received) if not matches(pair[0], keys))
-
-
-def keeping(*keys: str) -> Mistake:
-    return lambda received: tuple(pair for pair in good(received) if matches(pair[0], keys))
-
-
-def changing(key: str, change: Callable[[str], str]) -> Mistake:
-    return lambda received: tuple((k, change(str(v)) if k == key else v) for k, v in good(received))
-
-
-def adding(*pairs: tuple[str, str]) -> Mistake:
-    return lambda received: (*good(received), *pairs)
-
-
-def matches(key: str, entries: Sequence[str]) -> bool:
-    return any(key == one or (one.endswith("*") and key.startswith(one[:-1])) for one in entries)

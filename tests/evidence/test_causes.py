@@ -65,7 +65,7 @@ CASES: dict[str, Callable[[], Judgement]] = {
     "one-family-copied": lambda: judge(
         outcome(
             hop("svc1", traceparent(), *b3(TRACE)),  # type: ignore[arg-type]
-            last("svc3", traceparent(OTHER), *b3(TRACE), trace_id=OTHER),  # type: ignore[arg-type]
+            last("svc3", traceparent(OTHER), *b3(TRACE), trace_id=OTHER, peer=f"{SPIFFE}svc2"),  # type: ignore[arg-type]
         ),
         Question(expected=EXPECTED),
     ),

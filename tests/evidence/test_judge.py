@@ -12,54 +12,8 @@ from grpc_tracing.evidence.links import Context
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.seen import Seen
 from tests.client.evidence import answer
-from tests.evidence.meshes import (
-    REQUEST_ID,
-    SERVICES,
-    Mesh,
-    Mistake,
-    Played,
-    adding,
-    changing,
-    dropping,
-    good,
-    keeping,
-)
-
-OLD = "f0" * 16
-SPAN = "f1" * 8
-
-# What a hop does wrong. In some meshes some of them do no harm: the chain on paper knows.
-MISTAKES: dict[str, Mistake] = {
-    "forwards nothing": lambda _: (),
-    "forwards x-request-id alone": keeping("x-request-id"),
-    "forwards B3 alone": keeping("x-request-id", "x-b3-*"),
-    "forwards W3C alone": keeping("x-request-id", "traceparent", "tracestate"),
-    "a new trace id under the old parent": changing("traceparent", lambda v: f"00-{OLD}-{v[36:]}"),
-    "a new trace": changing("traceparent", lambda _: f"00-{OLD}-{SPAN}-01"),
-    "an old call's headers": lambda _: (
-        ("traceparent", f"00-{OLD}-{SPAN}-01"),
-        ("x-b3-traceid", OLD),
-        ("x-b3-spanid", SPAN),
-        ("x-b3-sampled", "1"),
-    ),
-    "trace id of zeros": changing("traceparent", lambda v: f"00-{'0' * 32}-{v[36:]}"),
-    "span id of zeros": changing("traceparent", lambda v: f"{v[:36]}{'0' * 16}-01"),
-    "version ff": changing("traceparent", lambda v: f"ff{v[2:]}"),
-    "span id of 15 digits": changing("traceparent", lambda v: v[:36] + v[37:]),
-    "upper case": changing("traceparent", str.upper),
-    "quoted": changing("traceparent", lambda v: f'"{v}"'),
-    "joined by a comma": changing("traceparent", lambda v: f"{v},{v}"),
-    "the header twice": lambda received: (
-        *good(received),
-        *(pair for pair in good(received) if pair[0] == "traceparent"),
-    ),
-    "an empty b3": adding(("b3", "")),
-    "128 bits cut to 64": changing("x-b3-traceid", lambda v: v[16:]),
-    "a leading zero lost": changing("x-b3-traceid", lambda v: v.lstrip("0")),
-    "B3 span id lost": dropping("x-b3-spanid"),
-    "sampled becomes unsampled": changing("traceparent", lambda v: f"{v[:-2]}00"),
-}
-
+from tests.evidence.meshes import REQUEST_ID, SERVICES, Mesh, Played
+from tests.evidence.mistakes import MISTAKES, Mistake, changing, dropping, good
 
 # Without sidecars there are no spans to read.
 SETTINGS = [("none", False), ("w3c", False), ("w3c", True), ("b3", False), ("b3", True)]

@@ -59,19 +59,22 @@ class Relay(grpc.GenericRpcHandler):
 
         async def relay(messages: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             received = [(key, value) for key, value in context.invocation_metadata() if key != "user-agent"]
-            if self._change == "like-go" and _lacks_parent(received):
-                os._exit(2)  # its panic
-            if self._change == "global-cache":
-                _KEPT[:] = received
-                await asyncio.sleep(0.01)  # other calls come in meanwhile
-                received = list(_KEPT)
-            call = onward(messages, metadata=tuple(changed(self._change, received)))
+            call = onward(messages, metadata=tuple(await self._sent_on(received)))
             async for answer in call:
                 yield answer
             if self._change not in LIKE_SAMPLES:
                 context.set_trailing_metadata(tuple(await call.trailing_metadata()))
 
         return grpc.stream_stream_rpc_method_handler(relay)
+
+    async def _sent_on(self, received: Pairs) -> Pairs:
+        if self._change == "like-go" and _lacks_parent(received):
+            os._exit(2)  # its panic
+        if self._change == "global-cache":
+            _KEPT[:] = received
+            await asyncio.sleep(0.01)  # other calls come in meanwhile
+            received = list(_KEPT)
+        return changed(self._change, received)
 
 
 async def main(change: str) -> None:
