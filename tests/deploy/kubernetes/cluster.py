@@ -73,7 +73,9 @@ def make(folder: Path) -> Clusters:
     programs = folder / "bin"
     programs.mkdir()
     kubectl = programs / "kubectl"
-    kubectl.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("kubectl_stand_in.py")}" "$@"\n')
+    kubectl.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -I -S "{Path(__file__).with_name("kubectl_stand_in.py")}" "$@"\n'
+    )
     kubectl.chmod(0o755)
     kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MESH_KUBECONFIG")}
     environment = kept | {"PATH": f"{programs}:{os.environ['PATH']}", "STAND_IN": str(folder), "REAL_KUBECTL": real}

@@ -10,12 +10,11 @@ import fcntl
 import json
 import os
 import signal
+import site
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
-
-import yaml
 
 Object = dict[str, Any]
 
@@ -171,6 +170,14 @@ class Server:
                 del self.objects[key]
 
 
+def read(text: str) -> list[Object]:
+    """Documents of YAML. The stand-in starts dozens of times in a test: only who needs packages pays for their import."""
+    site.main()  # which Python leaves out with -S
+    import yaml
+
+    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+
+
 def version(server: Server, _: list[str], __: Object) -> None:
     print(json.dumps({"clientVersion": {}, "serverVersion": {"gitVersion": server.state["version"]}}))
 
@@ -218,7 +225,7 @@ def review(server: Server, reviews: list[Object], options: Object) -> None:
 def create(server: Server, _: list[str], options: Object) -> None:
     if not (given := sys.stdin.read()).strip():
         fail("error: no objects passed to create")
-    found, *more = yaml.safe_load_all(given)
+    found, *more = read(given)
     if found["kind"] == "SelfSubjectAccessReview":
         review(server, [found, *more], options)
         return
@@ -232,7 +239,7 @@ def apply(server: Server, _: list[str], options: Object) -> None:
     assert "server-side" in options, "the tests expect server-side apply"
     if not (given := sys.stdin.read()).strip():
         fail("error: no objects passed to apply")
-    for found in yaml.safe_load_all(given):
+    for found in read(given):
         if found["apiVersion"] not in server.state["api_versions"]:
             fail(f'error: resource mapping not found: no matches for kind "{found["kind"]}"')
         if f"namespace/{found['metadata']['namespace']} " not in server.objects:
