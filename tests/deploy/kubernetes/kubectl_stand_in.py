@@ -171,7 +171,7 @@ class Server:
 
 
 def read(text: str) -> list[Object]:
-    """Documents of YAML. The stand-in starts dozens of times in a test: only who needs packages pays for their import."""
+    """Documents of YAML. The stand-in starts dozens of times in a test: who needs no package pays for no import."""
     site.main()  # which Python leaves out with -S
     import yaml
 
