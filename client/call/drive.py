@@ -6,18 +6,19 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
-from client.call import exporting
 from client.call.context import TraceContext, begins_a_trace, metadata, new_context
-from client.call.exporting import Roots
 from client.call.outcome import Outcome
 from client.call.rpc import Landing, perform
 from client.call.verdict import no_trace_came
 from client.options import CallOptions, Target
 from grpc_tracing.evidence.notes import Note, note
+
+if TYPE_CHECKING:
+    from client.call.exporting import Roots
 
 Tell: TypeAlias = Callable[[str], None]
 """Takes how far a step has come, in words."""
@@ -45,6 +46,9 @@ async def open_roots(options: CallOptions, findings: Findings) -> Roots | None:
     if begins_a_trace(options.target.custom):
         findings.notes.append(note("headers-begin-it"))
         return None
+    # OpenTelemetry's SDK takes as long to import as all else together: who sends no spans does not wait for it.
+    from client.call.exporting import Roots  # noqa: PLC0415
+
     roots = Roots(options.otlp, options.target.address)
     if await roots.answers():
         return roots
@@ -98,8 +102,8 @@ class Driver:
 
     async def _with_root(self, roots: Roots, rpc: str, data: tuple[int, ...]) -> Made:
         span = roots.begin(rpc)
-        made = await self._perform(rpc, data, exporting.context_of(span))
-        exporting.end(span, made.outcome, grpc.StatusCode[made.outcome.status].value[0])
+        made = await self._perform(rpc, data, roots.context_of(span))
+        roots.end(span, made.outcome, grpc.StatusCode[made.outcome.status].value[0])
         return made
 
     async def _perform(self, rpc: str, data: tuple[int, ...], context: TraceContext | None) -> Made:

@@ -66,6 +66,21 @@ class Roots:
         }
         return self._tracer.start_span(rpc, context=Context(), kind=SpanKind.CLIENT, attributes=attributes)
 
+    @staticmethod
+    def context_of(span: Span) -> TraceContext:
+        """What a call sends on, so that its spans stand below this one."""
+        ids = span.get_span_context()
+        return TraceContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}")
+
+    @staticmethod
+    def end(span: Span, outcome: Outcome, code: int) -> None:
+        """Ends a call's root span with what became of it."""
+        span.set_attribute("rpc.grpc.status_code", code)
+        span.set_attribute("talk.request_id", next(str(value) for key, value in outcome.sent if key == "x-request-id"))
+        if outcome.status != "OK":
+            span.set_status(Status(StatusCode.ERROR, outcome.message or outcome.status))
+        span.end()
+
     async def export(self) -> bool:
         """Sends the ended spans; True where they were taken. Costs 2 s at most."""
         return await self._send()
@@ -73,21 +88,6 @@ class Roots:
     async def _send(self) -> bool:
         spans = self._ended.get_finished_spans()
         return await _promptly(lambda: self._exporter.export(spans) is SpanExportResult.SUCCESS)
-
-
-def context_of(span: Span) -> TraceContext:
-    """What a call sends on, so that its spans stand below this one."""
-    ids = span.get_span_context()
-    return TraceContext(f"{ids.trace_id:032x}", f"{ids.span_id:016x}")
-
-
-def end(span: Span, outcome: Outcome, code: int) -> None:
-    """Ends a call's root span with what became of it."""
-    span.set_attribute("rpc.grpc.status_code", code)
-    span.set_attribute("talk.request_id", next(str(value) for key, value in outcome.sent if key == "x-request-id"))
-    if outcome.status != "OK":
-        span.set_status(Status(StatusCode.ERROR, outcome.message or outcome.status))
-    span.end()
 
 
 async def _promptly(work: Callable[[], bool]) -> bool:

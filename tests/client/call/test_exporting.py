@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from client.call.exporting import Roots, context_of, end
+from client.call.exporting import Roots
 from tests.client.evidence import outcome
 from tests.client.http_stub import http_stub
 from tests.store.support import attributes_of, running_store
@@ -18,8 +18,8 @@ async def test_a_root_span_reaches_the_store() -> None:
         roots = Roots(f"http://{store.otlp_http}", "127.0.0.1:9999")
         assert await roots.answers()
         span = roots.begin("Talk")
-        context = context_of(span)
-        end(span, outcome(status="UNAVAILABLE", sent=(("x-request-id", "an-id"),)), 14)
+        context = Roots.context_of(span)
+        Roots.end(span, outcome(status="UNAVAILABLE", sent=(("x-request-id", "an-id"),)), 14)
         assert await roots.export()
         (found,) = store.spans(context.trace_id)
     assert (found["service"], found["name"], found["kind"]) == ("requester", "Talk", 3)
