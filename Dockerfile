@@ -1,5 +1,6 @@
 # Two images. service (the default): one of the three services, by argument, and nothing else.
 #   docker build -t grpc-tracing .                       docker run -p 9996:9996 -e TALK_NEXT_HOP=none grpc-tracing svc3
+#   docker build --build-arg LOCK=otel -t grpc-tracing . with OpenTelemetry's SDK, which TALK_OTEL=on needs
 # mesh: Envoy, the trace store and the requester as well, which is all that compose.yaml and the client's pod need.
 #   docker build --target mesh -t grpc-tracing-mesh .    docker run --network host grpc-tracing-mesh client call
 # Both run for linux/amd64 and linux/arm64, without root, with a read-only root file system and without a shell.
@@ -11,7 +12,8 @@ RUN python3 -m venv /opt/talk
 WORKDIR /build
 
 FROM build AS build-service
-COPY requirements/service.lock .
+ARG LOCK=service
+COPY requirements/${LOCK}.lock service.lock
 # Nothing is installed at run time: the installer stays behind.
 RUN /opt/talk/bin/pip install --require-hashes --only-binary :all: -r service.lock && /opt/talk/bin/pip uninstall -y pip
 COPY LICENSE /app/

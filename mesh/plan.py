@@ -147,7 +147,7 @@ class _Meshed:
     def _service(self, workload: Workload) -> Process:
         following = self.chain.next_hop(workload.service)
         target = _target(self._out(workload)) if following else "none"
-        return _talk(self.options, workload, self._app(workload), target, tier=1)
+        return _talk(self.options, self.ports, workload, self._app(workload), target, tier=1)
 
     def _app(self, workload: Workload) -> Address:
         return _listening(self.state, self.ports, workload.name)
@@ -222,7 +222,7 @@ def _bare_service(options: Options, state: State, ports: Ports, workload: Worklo
     target = _target(_listening(state, ports, following)) if following else "none"
     # A caller stops before the one it calls: calls in flight finish.
     tier = options.chain.services.index(workload.service)
-    return _talk(options, workload, listen, target, tier=tier)
+    return _talk(options, ports, workload, listen, target, tier=tier)
 
 
 def _listening(state: State, ports: Ports, workload: str) -> Address:
@@ -247,7 +247,7 @@ def _filled(command: tuple[str, ...], listen: str, next_hop: str) -> tuple[str, 
     return tuple(filled)
 
 
-def _talk(options: Options, workload: Workload, where: Address, next_hop: str, *, tier: int) -> Process:
+def _talk(options: Options, ports: Ports, workload: Workload, where: Address, next_hop: str, *, tier: int) -> Process:
     listen = _target(where)
     sockets = (Path(where.path),) if isinstance(where, Pipe) else ()
     environment = {
@@ -257,6 +257,8 @@ def _talk(options: Options, workload: Workload, where: Address, next_hop: str, *
         "TALK_NEXT_HOP": next_hop,
         "TALK_DRAIN_PAUSE": os.environ.get("TALK_DRAIN_PAUSE", "0s"),  # no load balancer has to notice first
     }
+    if ports.otlp_http and "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:  # an SDK's spans go where the sidecars' go
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:{ports.otlp_http}"
     if following := options.chain.next_hop(workload.service):
         environment["TALK_NEXT_NAME"] = following
     if workload.version != "v1":

@@ -15,12 +15,14 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNLISTED: _ClassVar[Fate]
     REFUSED: _ClassVar[Fate]
     SUPERSEDED: _ClassVar[Fate]
+    REWRITTEN: _ClassVar[Fate]
 FORWARDED: Fate
 SWITCHED_OFF: Fate
 LEFT_OUT: Fate
 UNLISTED: Fate
 REFUSED: Fate
 SUPERSEDED: Fate
+REWRITTEN: Fate
 
 class Hop(_message.Message):
     __slots__ = ("service", "version", "instance", "rpc", "peer", "headers", "remaining_ms", "here_us", "later_us", "status", "trace_id", "shortened")

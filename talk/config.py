@@ -84,6 +84,7 @@ class Config:
     log_format: LogFormat
     drain: Drain
     channelz: bool
+    otel: bool
 
 
 class Setting(NamedTuple):
@@ -107,7 +108,7 @@ def _name(value: Any) -> str:
 
 def _switch(value: Any) -> bool:
     # YAML 1.1 reads a bare on/off as a boolean; the environment has text.
-    states = {True: True, False: False, "on": True, "off": False, "true": True, "false": False}
+    states = {True: True, False: False, "on": True, "off": False, "true": True, "false": False, "1": True, "0": False}
     if not isinstance(value, str | bool) or value not in states:
         raise ValueError(f"{value!r} is no switch: write on or off")
     return states[value]
@@ -188,6 +189,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "grace": Setting(_seconds, 10.0),
     "retry": Setting(_switch, False),
     "channelz": Setting(_switch, False),
+    "otel": Setting(_switch, False),
     "http_proxy": Setting(_switch, False),
     "tls_cert": Setting(_pem, None),
     "tls_key": Setting(_pem, None),
@@ -273,6 +275,7 @@ def _build(settings: Mapping[str, Any], where: Callable[[str], str]) -> Config:
         log_format=settings["log_format"],
         drain=Drain(settings["drain_pause"], settings["grace"]),
         channelz=settings["channelz"],
+        otel=settings["otel"],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -72,13 +72,14 @@ class Onward:
 
 
 @contextlib.asynccontextmanager
-async def connect(next_hop: NextHop) -> AsyncIterator[Onward]:
+async def connect(next_hop: NextHop, interceptors: Sequence[grpc.aio.ClientInterceptor] = ()) -> AsyncIterator[Onward]:
     """Opens the channel to the next hop, which connects at the first call, and closes it with the block."""
+    given = list(interceptors) or None
     options = [*LIMIT_OPTIONS, *channel_options(next_hop)]
     if next_hop.tls is None:
-        channel = grpc.aio.insecure_channel(next_hop.target, options=options)
+        channel = grpc.aio.insecure_channel(next_hop.target, options=options, interceptors=given)
     else:
-        channel = grpc.aio.secure_channel(next_hop.target, _credentials(next_hop.tls), options=options)
+        channel = grpc.aio.secure_channel(next_hop.target, _credentials(next_hop.tls), options, interceptors=given)
     async with mend(channel):
         yield Onward(channel)
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_channelz.v1 import channelz, channelz_pb2
@@ -27,6 +27,9 @@ from talk.config import Config, ConfigError, load
 from talk.listening import SHARED, Place, hold
 from talk.logs import CallLog, open_log
 from talk.service import Answerer, CallTracker, Forwarder, Service, generic_handlers
+
+if TYPE_CHECKING:
+    from talk.telemetry import Telemetry
 
 USAGE: Final = 2
 """Exit code for a configuration that cannot be used."""
@@ -72,10 +75,10 @@ async def serve(config: Config, log: CallLog) -> None:
     ConfigError where an address cannot be listened on.
     """
     healthy = await _healthy()
-    with _stop_signal() as stopped:
-        async with _service(config, log) as (service, tracker):
+    with _stop_signal() as stopped, _telemetry(config) as telemetry:
+        async with _service(config, log, telemetry) as (service, tracker):
             with hold(config.listen) as places:
-                servers = Servers(partial(_server, config, places, service, healthy))
+                servers = Servers(partial(_server, config, places, service, healthy, telemetry))
                 await servers.start()
                 log.event("listening", addresses=[place.told for place in places])
                 gc.freeze()  # what start-up made lives as long as the process: not to be gone through again and again
@@ -140,9 +143,13 @@ def _on_crash(replace: Callable[[], object]) -> Iterator[None]:
 
 
 def _server(
-    config: Config, places: Sequence[Place], service: Service, healthy: health.aio.HealthServicer
+    config: Config,
+    places: Sequence[Place],
+    service: Service,
+    healthy: health.aio.HealthServicer,
+    telemetry: Telemetry | None,
 ) -> grpc.aio.Server:
-    server = grpc.aio.server(options=_server_options(config))
+    server = grpc.aio.server(options=_server_options(config), interceptors=telemetry.server if telemetry else None)
     server.add_generic_rpc_handlers(generic_handlers(service))
     _add_operation(_Unregistered(server), healthy, channelz_too=config.channelz)
     for place in places:
@@ -159,14 +166,35 @@ async def _healthy() -> health.aio.HealthServicer:
 
 
 @contextlib.asynccontextmanager
-async def _service(config: Config, log: CallLog) -> AsyncIterator[tuple[Service, CallTracker]]:
+async def _service(
+    config: Config, log: CallLog, telemetry: Telemetry | None
+) -> AsyncIterator[tuple[Service, CallTracker]]:
     next_name = config.next_hop.name if config.next_hop else None
-    tracker = CallTracker(config.identity, next_name, config.propagation, log, with_records=config.hop_records)
+    anew = telemetry.keys if telemetry and config.next_hop else ()
+    tracker = CallTracker(
+        config.identity, next_name, config.propagation, log, with_records=config.hop_records, anew=anew
+    )
     if config.next_hop is None:
         yield Answerer(tracker), tracker
     else:
-        async with relay.connect(config.next_hop) as onward:
+        async with relay.connect(config.next_hop, telemetry.client if telemetry else ()) as onward:
             yield Forwarder(tracker, onward), tracker
+
+
+@contextlib.contextmanager
+def _telemetry(config: Config) -> Iterator[Telemetry | None]:
+    """The SDK where it is switched on, else nothing, not even its import. ConfigError where it is not installed."""
+    if not config.otel:
+        yield None
+        return
+    try:
+        from talk import telemetry  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            f"TALK_OTEL: no module {error.name}; install requirements/otel.lock, or build the image with LOCK=otel"
+        ) from error
+    with telemetry.opened(config.identity) as opened:
+        yield opened
 
 
 def _server_options(config: Config) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -15,7 +15,7 @@ from chain.greetings import MOST_REQUESTS
 from grpc_tracing.calling import requests
 from grpc_tracing.calling.metadata import OrderedMetadata
 from grpc_tracing.headers.families import STATUS_DETAILS, Pair
-from grpc_tracing.headers.forwarding import Propagation, Received, onward
+from grpc_tracing.headers.forwarding import Propagation, Received, onward, rewritten
 from grpc_tracing.headers.reading import trace_id
 from protos.hop_pb2 import Hop
 from protos.landing_pb2 import TalkResult
@@ -89,13 +89,22 @@ class CallTracker:
     """Counts the calls in flight, keeps the record and log line of each, and turns its errors into a status."""
 
     def __init__(
-        self, identity: Identity, next_name: str | None, rule: Propagation, log: CallLog, *, with_records: bool
+        self,
+        identity: Identity,
+        next_name: str | None,
+        rule: Propagation,
+        log: CallLog,
+        *,
+        with_records: bool,
+        anew: Container[str] = (),
     ) -> None:
+        """`anew`: the headers that an SDK in this process writes itself."""
         self._identity = identity
         self._next_name = next_name
         self._rule = rule
         self._log = log
         self._with_records = with_records
+        self._anew = anew
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -103,10 +112,11 @@ class CallTracker:
     def begin(self, rpc: str, context: Context) -> IncomingCall:
         self._count(context)
         metadata = tuple(context.invocation_metadata() or ())
+        received = self._rule.sort(metadata)
         return IncomingCall(
             rpc=rpc,
             context=context,
-            received=self._rule.sort(metadata),
+            received=rewritten(received, self._anew) if self._anew else received,
             peer=records.peer_identity(metadata, context.peer()),
             trace_id=trace_id(metadata),
             remaining=context.time_remaining(),

@@ -25,7 +25,7 @@ from grpc_tracing.evidence.kept import not_forwarded
 from grpc_tracing.evidence.path import PathHop
 from grpc_tracing.evidence.picture import Picture
 from grpc_tracing.evidence.records import Header, HopRecord
-from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.headers.forwarding import GOES_ON, Decision
 from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
 
@@ -295,10 +295,10 @@ def _status(code: int) -> str:
 
 def _forwarded(hop: HopRecord) -> str:
     kept = not_forwarded(hop, ())
-    if not kept:
-        return "all"
-    went = [header for header in hop.headers if header.decision == Decision.FORWARDED]
-    return f"all but {_keys(kept)}" if went else "none"
+    went = [header for header in hop.headers if header.decision in GOES_ON]
+    anew = [header for header in went if header.decision == Decision.REWRITTEN]
+    said = "all" if not kept else f"all but {_keys(kept)}" if went else "none"
+    return f"{said}, its SDK wrote {_keys(anew)}" if anew else said
 
 
 def _keys(headers: Iterable[Header]) -> str:

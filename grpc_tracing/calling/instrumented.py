@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import grpc.aio
 
-from grpc_tracing.calling.metadata import OrderedMetadata
+from grpc_tracing.calling.metadata import OrderedMetadata, RepeatedKey
 from grpc_tracing.calling.requests import ENDED, OwnStream, is_own
-from grpc_tracing.headers.families import Pair
+from grpc_tracing.headers.families import LISTS, Pair
 
 Continuation = Callable[[Any, Any], Awaitable[Any]]
 
@@ -51,9 +51,17 @@ class Forwarded(str):
 
 
 def marked(metadata: Iterable[Pair] | None) -> OrderedMetadata:
+    pairs = list(metadata or ())
+    last = {key: place for place, (key, _) in enumerate(pairs)}
     return OrderedMetadata(
-        [(key, Forwarded(value) if isinstance(value, str) else value) for key, value in metadata or ()]
+        [_marked(key, value, is_last=last[key] == place) for place, (key, value) in enumerate(pairs)]
     )
+
+
+def _marked(key: str, value: str | bytes, *, is_last: bool) -> Pair:
+    """Of a list an instrumentation reads the last header, and so writes that one anew; those before it stay."""
+    kept = key if is_last or key not in LISTS else RepeatedKey(key)
+    return kept, Forwarded(value) if isinstance(value, str) else value
 
 
 def replaced(metadata: Iterable[Pair] | None) -> OrderedMetadata:

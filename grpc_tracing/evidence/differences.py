@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.records import Header, HopRecord, contexts
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, is_span_key
-from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.headers.forwarding import GOES_ON, Decision
 from grpc_tracing.headers.reading import TraceContext, same_trace
 
 _UNCHECKED = frozenset({REQUEST_ID})  # the edge may rewrite a digit of it
@@ -26,7 +26,7 @@ def sent_headers(metadata: Metadata) -> tuple[Header, ...]:
 
 
 def forwarded(hop: HopRecord) -> tuple[Header, ...]:
-    return tuple(header for header in hop.headers if header.decision == Decision.FORWARDED)
+    return tuple(header for header in hop.headers if header.decision in GOES_ON)
 
 
 def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[Note]:

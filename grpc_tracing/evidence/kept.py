@@ -7,7 +7,7 @@ from typing import Final
 
 from grpc_tracing.evidence.records import Header, HopRecord
 from grpc_tracing.headers.families import REQUEST_ID, carries_trace_id
-from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.headers.forwarding import GOES_ON, Decision
 
 _KEPT: Final = frozenset({Decision.SWITCHED_OFF, Decision.LEFT_OUT})
 WHY: Final[Mapping[int, str]] = {
@@ -39,5 +39,5 @@ def breaking(hop: HopRecord, required: Collection[str]) -> list[Header]:
 
 def allowed_keys(hops: Sequence[HopRecord], custom: Collection[str]) -> frozenset[str]:
     """The -H keys that some hop's list names: those it forwarded, or says that it would but for its settings."""
-    known = _KEPT | {Decision.FORWARDED}
+    known = _KEPT.union(GOES_ON)
     return frozenset(header.key for hop in hops for header in hop.headers if header.decision in known) & set(custom)

@@ -14,7 +14,7 @@ from grpc_tracing.evidence.kept import WHY, breaking
 from grpc_tracing.evidence.path import PathHop, called_nobody, ends_the_path
 from grpc_tracing.evidence.records import Header, HopRecord, contexts, reported_id
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, carries_trace_id
-from grpc_tracing.headers.forwarding import Decision
+from grpc_tracing.headers.forwarding import GOES_ON
 from grpc_tracing.headers.reading import TraceContext, distinct, in_32_digits, same_trace
 
 REQUESTER = "requester"
@@ -191,7 +191,7 @@ def _as_headers(sent: Metadata) -> tuple[Header, ...]:
 def _forwarded_by(hop: HopRecord) -> _End | None:
     if hop.shortened:
         return None
-    return _End(hop.service, tuple(one for one in hop.headers if one.decision == Decision.FORWARDED))
+    return _End(hop.service, tuple(one for one in hop.headers if one.decision in GOES_ON))
 
 
 def _blame(hop: HopRecord, lost: Sequence[Header], later: HopRecord, records: Sequence[HopRecord]) -> Finding:

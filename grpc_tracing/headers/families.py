@@ -62,6 +62,9 @@ FAMILIES: Final = {
 }
 """By name, in the order in which a hop looks for a trace id."""
 
+LISTS: Final = ("baggage", "tracestate")
+"""Several headers of these names are one list (W3C Baggage 3.1, Trace Context 3.3.1)."""
+
 DEFAULT_KEYS: Final = tuple(key for family in FAMILIES.values() for key in family.keys)
 """What a service forwards unless it is told otherwise."""
 CARRIERS: Final = tuple(key for family in FAMILIES.values() for key in family.carriers)

@@ -6,7 +6,7 @@ parsed and rebuilt: rebuilding B3 drops ``x-b3-parentspanid`` and turns an absen
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
@@ -24,7 +24,11 @@ class Decision(IntEnum):
     UNLISTED = 3
     REFUSED = 4
     SUPERSEDED = 5
+    REWRITTEN = 6
 
+
+GOES_ON: Final = (Decision.FORWARDED, Decision.REWRITTEN)
+"""In the one trace, at least."""
 
 # Hop-by-hop by HTTP's rules (RFC 9110 7.6.1), or set anew by each hop's gRPC library or proxy.
 _RESERVED: Final = frozenset(
@@ -153,7 +157,15 @@ def _all_sendable(metadata: Sequence[Pair]) -> bool:
 
 def onward(received: Iterable[Received]) -> tuple[Pair, ...]:
     """The metadata of the onward call: what is forwarded, unchanged and in the order received."""
-    return tuple((key, value) for key, value, decision in received if decision is Decision.FORWARDED)
+    return tuple((key, value) for key, value, decision in received if decision in GOES_ON)
+
+
+def rewritten(received: Iterable[Received], keys: Container[str]) -> list[Received]:
+    """The decisions of a service whose SDK writes `keys` anew on the onward call."""
+    return [
+        (key, value, Decision.REWRITTEN if decision is Decision.FORWARDED and key in keys else decision)
+        for key, value, decision in received
+    ]
 
 
 def backward(metadata: Iterable[Pair]) -> tuple[Pair, ...]:

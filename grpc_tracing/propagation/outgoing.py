@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from grpc_tracing.calling.metadata import RepeatedKey
-from grpc_tracing.headers.families import Metadata, Pair
+from grpc_tracing.headers.families import LISTS, Metadata, Pair
 from grpc_tracing.headers.forwarding import DEFAULT, Propagation, onward
 from grpc_tracing.propagation.received import current
 from grpc_tracing.propagation.sdk import with_family, written
-
-_LISTS: Final = ("baggage", "tracestate")
-"""Several headers of these names are one list (W3C Baggage 3.1, Trace Context 3.3.1)."""
 
 
 class Incoming(Protocol):
@@ -49,7 +46,7 @@ def _beside(taken: set[str], said: Metadata, kept: Metadata) -> Iterator[Pair]:
     """What was received and still goes on beside what is said in its stead."""
     taken_too = with_family(taken)
     yield from (pair for pair in kept if pair[0] not in taken_too)
-    for name in _LISTS:
+    for name in LISTS:
         if name in taken_too:
             yield from _unread(name, said, kept)
 

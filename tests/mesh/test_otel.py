@@ -1,0 +1,81 @@
+"""Services that make spans of their own, by OpenTelemetry's SDK, between their sidecars' spans."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.client.run import Finished, client
+from tests.mesh.support import ANY_PORTS, Mesh, state_directory
+
+SOON = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
+"""Milliseconds; five seconds are the SDK's own default."""
+NOBODY = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+SVC2_ALONE = ("--run", f"svc2=env TALK_OTEL=1 '{sys.executable}' -m svc2")
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@contextmanager
+def mesh(*options: str, **settings: str) -> Iterator[Mesh]:
+    with state_directory() as folder:
+        one = Mesh(folder)
+        done = one.run("up", *ANY_PORTS, *options, **SOON, **settings)
+        assert done.returncode == 0, done.stderr
+        yield one
+
+
+def call(one: Mesh, *options: str) -> Finished:
+    facts = one.facts
+    return client("call", "--target", one.target, "--traces", facts["traces"], "--otlp", facts["otlp_http"], *options)
+
+
+def spans_by_service(one: Mesh, answer: Any, at_least: int) -> Counter[str]:
+    return Counter(span["service"] for span in one.spans(answer["trace_id"], at_least))
+
+
+@pytest.mark.long
+def test_svc2_alone_leaves_four_spans_and_all_is_connected() -> None:
+    with mesh(*SVC2_ALONE) as one:
+        ended = call(one, "--json")
+        assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended.out
+        for answer in ended.json["calls"]:
+            spans = spans_by_service(one, answer, answer["spans"])
+            assert (spans["svc1"], spans["svc2"], spans["svc3"]) == (2, 4, 1), answer["rpc"]
+
+
+def test_all_three_are_connected_and_each_record_says_what_its_sdk_wrote() -> None:
+    with mesh(TALK_OTEL="1") as one:
+        ended = call(one, "--json")
+        assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended.out
+        for answer in ended.json["calls"]:
+            spans = spans_by_service(one, answer, answer["spans"])
+            assert (spans["svc1"], spans["svc2"], spans["svc3"]) == (4, 4, 2), answer["rpc"]
+            fates = [_fate(hop, "traceparent") for hop in answer["hops"]]
+            assert fates == ["rewritten", "rewritten", "forwarded"], "the last one calls nobody"
+        told = call(one, "--rpc", "Talk", "-H", "baggage: a=1", "-H", "baggage: b=2")
+    assert "forwarded all, its SDK wrote traceparent, " in told.out
+    assert "connected: " in told.out, told.out
+
+
+def _fate(hop: Any, key: str) -> str:
+    (fate,) = {header["fate"] for header in hop["headers"] if header["key"] == key}
+    return str(fate)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("with_traces", [True, False])
+def test_with_the_exporter_dead_the_missing_spans_are_named(with_traces: bool) -> None:
+    with mesh(TALK_OTEL="1", **NOBODY) as one:
+        target = ("call", "--target", one.target, "--wait", "3s")
+        ended = call(one, "--wait", "3s") if with_traces else client(*target)
+    verdict = next(line for line in ended.out.splitlines() if line.startswith(("connected", "broken", "unproven")))
+    if with_traces:
+        assert (ended.code, verdict.partition(":")[0]) == (1, "broken"), ended.out
+        assert "spans-not-exported" in ended.out
+    else:
+        assert (ended.code, verdict.partition(":")[0]) == (0, "connected"), ended.out
