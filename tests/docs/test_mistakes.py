@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.docs.patterns import ANSWER, ASK, answering
 from tests.store.envoy import ingress_to_health_service
 from tests.store.support import Store, running_store
 from tests.support.leaf import Leaf, serve
+from tests.support.processes import ROOT
 from tests.support.stub import Metadata
 from tests.support.waiting import wait_for
 
@@ -123,3 +126,10 @@ def test_envoy_by_its_defaults_makes_no_span_where(ingress: Any, store: Store, h
         ingress.Check(health_pb2.HealthCheckRequest(), metadata=sent, timeout=20)
     wait_for(lambda: store.spans(trace_id), "the second call's spans")
     assert store.spans("1" * 32) == []
+
+
+def test_a_strange_path_ends_a_grpc_aio_server() -> None:
+    command = [sys.executable, "-m", "docs.examples.strange_path"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split("\n")[:2] == ["before: True", "after: False"]
+    assert "UnicodeDecodeError" in ended.stderr

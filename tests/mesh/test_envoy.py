@@ -1,5 +1,6 @@
 """Envoy's configurations: Envoy accepts each, and what it must not be left to its defaults with is set."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,35 @@ def test_a_sidecar_lets_in_whom_the_table_names_and_calls_whom_it_names(identiti
     }
     following = topology.DEFAULT.next_hop(service)
     assert called == {None, topology.spiffe_id(following)} if following else called == {None}
+
+
+@pytest.mark.parametrize(
+    ("path", "admitted"),
+    [
+        ("/org.feuyeux.grpc.LandingService/Talk", True),
+        ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", True),
+        ("/org.feuyeux.grpc.LandingService/Talk?a=b", False),
+        ("/org.feuyeux.grpc.LandingService/Talk?\xff", False),
+        ("/org.feuyeux.grpc.LandingService/Talk\xff", False),
+        ("/org.feuyeux.grpc.LandingService/Talk/", False),
+        ("/Talk", False),
+    ],
+)
+def test_every_route_to_a_hop_admits_exact_paths_alone(identities: Path, path: str, admitted: bool) -> None:
+    for name, shape in every_shape(identities):
+        assert [_admits(route, path) for route in _routes(shape)] == [admitted] * len(_routes(shape)), name
+
+
+def _routes(shape: Json) -> list[Json]:
+    """Those that lead to a cluster."""
+    managers = [listener["filter_chains"][0]["filters"][0] for listener in shape["static_resources"]["listeners"]]
+    hosts = [manager["typed_config"]["route_config"]["virtual_hosts"][0] for manager in managers]
+    routes = [route for host in hosts for route in host["routes"] if "route" in route]
+    assert routes
+    return routes
+
+
+def _admits(route: Json, path: str) -> bool:
+    """By its header match on :path, of which Envoy's regular expressions know ASCII alone."""
+    (matcher,) = [one["string_match"] for one in route["match"]["headers"] if one["name"] == ":path"]
+    return bool(re.fullmatch(matcher["safe_regex"]["regex"], path, re.ASCII))
