@@ -28,6 +28,14 @@ def sync(_: Path) -> Command:
     return _logging("docs.examples.sync_hop")
 
 
+def aio_library(_: Path) -> Command:
+    return _logging("docs.examples.aio_hop_library")
+
+
+def sync_library(_: Path) -> Command:
+    return _logging("docs.examples.sync_hop_library")
+
+
 def _logging(module: str) -> Command:
     """Runs a module with logging on, where grpcio tells which errors have left a handler uncaught."""
     run = f"import logging, runpy; logging.basicConfig(); runpy.run_module('{module}', run_name='__main__')"
@@ -66,7 +74,15 @@ def java(folder: Path) -> Command:
     return (program, "-cp", f"{folder}:{libraries}", "Hop")
 
 
-KINDS: dict[str, Callable[[Path], Command]] = {"aio": aio, "sync": sync, "node": node, "go": go, "java": java}
+KINDS: dict[str, Callable[[Path], Command]] = {
+    "aio": aio,
+    "aio-library": aio_library,
+    "sync": sync,
+    "sync-library": sync_library,
+    "node": node,
+    "go": go,
+    "java": java,
+}
 
 
 def need(program: str) -> str:
