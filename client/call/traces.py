@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from chain import topology
 from client.call.drive import Made
@@ -20,7 +22,7 @@ from grpc_tracing.backends.jaeger import (
     search,
     services,
 )
-from grpc_tracing.evidence.picture import Picture
+from grpc_tracing.evidence.picture import Picture, folded
 from grpc_tracing.evidence.records import pairs, reported_id
 from grpc_tracing.evidence.seen import Seen, request_id_of
 from grpc_tracing.headers.families import REQUEST_ID
@@ -29,6 +31,7 @@ from grpc_tracing.spans.model import Kind, Span
 
 # The spans of a call of which a hop left no record are taken for complete when none has come for so many seconds.
 _QUIET = 2.0
+_BETWEEN_SEARCHES = 0.5  # seconds
 # Clocks of two machines, and the time that a message is on its way.
 _SLACK_NS = 50_000_000
 
@@ -46,11 +49,38 @@ class Asking:
 async def look_up(asking: Asking, made: Sequence[Made]) -> list[Seen]:
     """What the backend shows of each call. Raises StoreUnreadable."""
     viewers = [_Viewer(one, asking) for one in made]
-    wanted = [viewer.wanted() for viewer in viewers]
+    wanted = await _with_ids_found(viewers, asking)
     await read_traces(asking.source, wanted, asking.wait)
     shared = _shared(wanted)
     seen = [viewer.seen(one.found, shared) for viewer, one in zip(viewers, wanted, strict=True)]
     return await _with_pieces(asking, made, seen)
+
+
+async def _with_ids_found(viewers: Sequence[_Viewer], asking: Asking) -> list[Wanted]:
+    """What is wanted of each call; ids that nothing names are found by its x-request-id among the spans of its time."""
+    found: dict[int, tuple[str, ...]] = {number: viewer.ids() for number, viewer in enumerate(viewers)}
+    until = asyncio.get_running_loop().time() + asking.wait
+    while nameless := [number for number, ids in found.items() if not ids]:
+        spans = await _spans_of_the_time([viewers[number].made.outcome for number in nameless], asking)
+        found |= {number: _ids_by_request(spans, viewers[number].made.outcome) for number in nameless}
+        if all(found.values()) or asyncio.get_running_loop().time() > until:
+            break
+        await asyncio.sleep(_BETWEEN_SEARCHES)
+    return [viewer.wanted(found[number]) for number, viewer in enumerate(viewers)]
+
+
+def _ids_by_request(spans: Sequence[Span], outcome: Outcome) -> tuple[str, ...]:
+    ids = request_ids(outcome)
+    return tuple(dict.fromkeys(span.trace_id for span in spans if request_id_of(span) in ids))
+
+
+async def _spans_of_the_time(outcomes: Sequence[Outcome], asking: Asking) -> tuple[Span, ...]:
+    """The spans of all traces of the expected services while these calls ran. Raises StoreUnreadable."""
+    start = min(one.began_ns for one in outcomes) - _SLACK_NS
+    end = max(one.began_ns + int(one.duration * 1e9) for one in outcomes) + _SLACK_NS
+    fold = partial(folded, expected=asking.expected, prefix=topology.HOST_PREFIX)
+    names = [name for name in await services(asking.source) if fold(name) in asking.expected]
+    return await search(asking.source, names, start, end)
 
 
 def _shared(wanted: Sequence[Wanted]) -> frozenset[str]:
@@ -93,16 +123,18 @@ class _Viewer:
         until = outcome.began_ns + int(outcome.duration * 1e9) + _SLACK_NS
         return outcome.began_ns - _SLACK_NS <= span.start_ns <= until
 
-    def wanted(self) -> Wanted:
+    def ids(self) -> tuple[str, ...]:
         """The traces that the hops report, and the one that the requester began; where none reports, what was sent."""
         outcome, context = self.made.outcome, self.made.context
         reported = [*map(reported_id, outcome.hops), context.trace_id if context else ""]
         ids = distinct(reported) or distinct([sent_id(outcome.sent)])
         # Other families' ids, such as SkyWalking's, mean nothing to the backend.
-        readable = tuple(one for one in map(in_32_digits, ids) if re.fullmatch("[0-9a-f]{32}", one))
-        complete = self._complete if readable else lambda _: True
-        silent = {hop.service for hop in outcome.hops} < set(self.asking.expected)
-        return Wanted(readable, complete, quiet=_QUIET if silent else 0.0)
+        return tuple(one for one in map(in_32_digits, ids) if re.fullmatch("[0-9a-f]{32}", one))
+
+    def wanted(self, ids: tuple[str, ...]) -> Wanted:
+        complete = self._complete if ids else lambda _: True
+        silent = {hop.service for hop in self.made.outcome.hops} < set(self.asking.expected)
+        return Wanted(ids, complete, quiet=_QUIET if silent else 0.0)
 
     def _complete(self, found: Sequence[Found]) -> bool:
         picture = self._picture(found)
@@ -127,13 +159,8 @@ async def _with_pieces(asking: Asking, made: Sequence[Made], seen: list[Seen]) -
     open_ones = [n for n, one in enumerate(seen) if one.picture.spans and _ends_early(one, made[n].outcome)]
     if not open_ones:
         return seen
-    outcomes = [made[number].outcome for number in open_ones]
-    start = min(one.began_ns for one in outcomes) - _SLACK_NS
-    end = max(one.began_ns + int(one.duration * 1e9) for one in outcomes) + _SLACK_NS
-    fold = seen[open_ones[0]].picture.fold
     try:
-        names = [name for name in await services(asking.source) if fold(name) in asking.expected]
-        spans = await search(asking.source, names, start, end)
+        spans = await _spans_of_the_time([made[number].outcome for number in open_ones], asking)
     except StoreUnreadable:
         return seen  # a backend that answers by id alone
     return [_sewn(one, spans) if number in open_ones else one for number, one in enumerate(seen)]

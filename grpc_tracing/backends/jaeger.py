@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +23,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _ANSWER = 2.0  # seconds for one answer
 _AT_ONCE = 8
 _NOTES_AT_ONCE = 50
+_Read = TypeVar("_Read")
 
 
 class StoreUnreadable(Exception):  # noqa: N818 - reads as what it says
@@ -150,12 +151,19 @@ async def _read(http: httpx.AsyncClient, trace_id: str) -> Found:
 
 async def _get(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str]) -> Found | None:
     """None where it is not known, or not yet. Raises StoreUnreadable with the fix."""
+    return await _asked(http, path, parameters, _found)
+
+
+async def _asked(
+    http: httpx.AsyncClient, path: str, parameters: Mapping[str, str], read: Callable[[Any], _Read]
+) -> _Read | None:
+    """What `read` makes of the answer's JSON; it raises ValueError where that is not the API's."""
     base = str(http.base_url).rstrip("/")
     try:
         answer = await http.get(path, params=dict(parameters))
         if refusal := _refusal(base, answer):
             raise StoreUnreadable(refusal)
-        return _found(answer.json()) if answer.is_success else None
+        return read(answer.json()) if answer.is_success else None
     except httpx.TimeoutException:
         raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -228,11 +236,13 @@ async def services(source: Source) -> tuple[str, ...]:
     if source.spans is not None:
         return tuple(dict.fromkeys(span.service for span in source.spans))
     async with source.open() as http:
-        try:
-            answer = await http.get("/api/v3/services")
-            return tuple(map(str, answer.json()["services"]))
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise StoreUnreadable(f"{source.url} lists no services ({error})") from None
+        return await _asked(http, "/api/v3/services", {}, _names) or ()
+
+
+def _names(document: Any) -> tuple[str, ...]:
+    if not isinstance(document, dict) or not isinstance(document.get("services"), list):
+        raise ValueError("it is no answer of Jaeger's v3 API")
+    return tuple(map(str, document["services"]))
 
 
 def _found(document: Any) -> Found:

@@ -234,8 +234,9 @@ CAUSES: Final = {
             "no-spans",
             UNPROVEN,
             "records whole, spans of none",
-            "no sidecar sent a span of this call: no provider is defined or named, or the spans go elsewhere",
-            "istioctl proxy-config bootstrap|listeners of a sidecar shows its tracer; ./apply.sh k8s check",
+            "the backend has no span of this call: no provider is defined or named, the spans go elsewhere, "
+            "or they are late",
+            "--wait 30s; istioctl proxy-config bootstrap|listeners of a sidecar shows its tracer; ./apply.sh k8s check",
         ),
         Cause(
             "spans-missing",
