@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
-from talk import relay
+from talk import reflection, relay
 from talk.config import Config, ConfigError, load
 from talk.listening import SHARED, Place, hold
 from talk.logs import CallLog, open_log
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 USAGE: Final = 2
 """Exit code for a configuration that cannot be used."""
 
-_REFLECTION_V1: Final = "grpc.reflection.v1.ServerReflection"
 _CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of glibc's malloc.h
@@ -74,7 +72,7 @@ async def serve(config: Config, log: CallLog) -> None:
 
     ConfigError where an address cannot be listened on.
     """
-    healthy = await _healthy()
+    healthy = await _healthy(_names(config))
     with _stop_signal() as stopped, _telemetry(config) as telemetry:
         async with _service(config, log, telemetry) as (service, tracker):
             with hold(config.listen) as places:
@@ -151,16 +149,16 @@ def _server(
 ) -> grpc.aio.Server:
     server = grpc.aio.server(options=_server_options(config), interceptors=telemetry.server if telemetry else None)
     server.add_generic_rpc_handlers(generic_handlers(service))
-    _add_operation(_Unregistered(server), healthy, channelz_too=config.channelz)
+    _add_operation(_Unregistered(server), healthy, config)
     for place in places:
         place.add_to(server, config.tls)
     return server
 
 
-async def _healthy() -> health.aio.HealthServicer:
-    """Health for the whole and both service names."""
+async def _healthy(names: list[str]) -> health.aio.HealthServicer:
+    """Health for the whole and for each name."""
     healthy = health.aio.HealthServicer()
-    for name in relay.SERVICES:
+    for name in names:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     return healthy
 
@@ -222,27 +220,17 @@ class _Unregistered:
         """Does nothing: the same handlers have been added already."""
 
 
-def _add_operation(server: Any, healthy: health.aio.HealthServicer, *, channelz_too: bool) -> None:
+def _add_operation(server: Any, healthy: health.aio.HealthServicer, config: Config) -> None:
     """Adds health, reflection in both its versions, and channelz if wanted."""
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    names = [*relay.SERVICES, _HEALTH, reflection.SERVICE_NAME, _REFLECTION_V1]
-    if channelz_too:
+    if config.channelz:
         channelz.add_channelz_servicer(server)
-        names.append(_CHANNELZ)
-    _add_reflection(server, names)
+    server.add_generic_rpc_handlers(reflection.handlers(_names(config)))
 
 
-def _add_reflection(server: Any, names: list[str]) -> None:
-    servicer = reflection.aio.ReflectionServicer(names)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    # v1 is v1alpha under another name (gRPC's reflection protocol); newer clients ask for it first.
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    v1 = grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": handler})
-    server.add_generic_rpc_handlers([v1])
+def _names(config: Config) -> list[str]:
+    """Every service that is served."""
+    return [*relay.SERVICES, _HEALTH, reflection.V1, reflection.V1ALPHA, *([_CHANNELZ] if config.channelz else [])]
 
 
 @contextlib.contextmanager

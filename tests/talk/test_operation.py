@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
@@ -39,20 +40,88 @@ def test_health_answers_for_the_whole_and_for_both_names(stub: Stub, name: str) 
     watch.cancel()
 
 
-@pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_reflection_lists_both_names_and_describes_them(stub: Stub, version: str) -> None:
+def test_health_of_a_service_that_is_not_there_is_not_found(stub: Stub) -> None:
+    request = health_pb2.HealthCheckRequest(service="no.Such")
+    with pytest.raises(grpc.RpcError) as refused:
+        health(stub).Check(request, timeout=20)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    watch = health(stub).Watch(request, timeout=20)
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
+
+
+in_both_versions = pytest.mark.parametrize("version", ["v1", "v1alpha"])
+Question = reflection_pb2.ServerReflectionRequest
+
+
+def reflect(stub: Stub, version: str, *questions: Question) -> list[reflection_pb2.ServerReflectionResponse]:
     ask_reflection: Any = stub.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
-        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        Question.SerializeToString,
         reflection_pb2.ServerReflectionResponse.FromString,
     )
-    questions = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        *[reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in SERVICES],
-    ]
-    listed, *described = list(ask_reflection(iter(questions), timeout=20))
-    assert {one.name for one in listed.list_services_response.service} >= set(SERVICES)
-    assert all(answer.file_descriptor_response.file_descriptor_proto for answer in described)
+    return list(ask_reflection(iter(questions), timeout=20))
+
+
+@in_both_versions
+def test_every_service_that_is_listed_is_described_and_healthy(stub: Stub, version: str) -> None:
+    (listed,) = reflect(stub, version, Question(list_services=""))
+    names = [one.name for one in listed.list_services_response.service]
+    assert {*SERVICES, "grpc.reflection.v1.ServerReflection", "grpc.health.v1.Health"} <= set(names)
+    described = reflect(stub, version, *[Question(file_containing_symbol=name) for name in names])
+    assert [name for name, one in zip(names, described, strict=True) if not defines(one, name)] == []
+    for name in names:
+        assert health(stub).Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status == SERVING
+
+
+def defines(answer: reflection_pb2.ServerReflectionResponse, service: str) -> bool:
+    files = map(FileDescriptorProto.FromString, answer.file_descriptor_response.file_descriptor_proto)
+    return service in [f"{file.package}.{one.name}" for file in files for one in file.service]
+
+
+@in_both_versions
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        *[f"{name}.{rpc}" for name in SERVICES for rpc in ("Talk", "TalkOneAnswerMore", "TalkBidirectional")],
+        "org.feuyeux.grpc.TalkRequest",
+        "org.feuyeux.grpc.TalkRequest.data",
+        "org.feuyeux.grpc.TalkResult.KvEntry",
+        "org.feuyeux.grpc.ResultType",
+        "org.feuyeux.grpc.OK",
+        "grpc.reflection.v1.ServerReflection.ServerReflectionInfo",
+        "grpc.reflection.v1.ServerReflectionRequest.host",
+        "grpc.health.v1.HealthCheckResponse.ServingStatus",
+    ],
+)
+def test_reflection_finds_the_file_of_a_symbol(stub: Stub, version: str, symbol: str) -> None:
+    (found,) = reflect(stub, version, Question(file_containing_symbol=symbol))
+    file = FileDescriptorProto.FromString(found.file_descriptor_response.file_descriptor_proto[0])
+    assert symbol.startswith(f"{file.package}.")
+    (again,) = reflect(stub, version, Question(file_by_filename=file.name))
+    assert again.file_descriptor_response == found.file_descriptor_response
+
+
+EXTENSION = reflection_pb2.ExtensionRequest(containing_type="org.feuyeux.grpc.TalkRequest", extension_number=100)
+UNKNOWN = [
+    Question(file_containing_symbol="org.feuyeux.grpc.Nope"),
+    Question(file_containing_symbol="org.feuyeux.grpc.LandingService.Nope"),
+    Question(file_containing_symbol="Nope"),
+    Question(file_containing_symbol=""),
+    Question(file_by_filename="nope.proto"),
+    Question(file_containing_extension=EXTENSION),
+    Question(all_extension_numbers_of_type="org.feuyeux.grpc.Nope"),
+]
+
+
+@in_both_versions
+def test_reflection_says_not_found_and_goes_on(stub: Stub, version: str) -> None:
+    *unknown, extensions = reflect(
+        stub, version, *UNKNOWN, Question(all_extension_numbers_of_type=EXTENSION.containing_type)
+    )
+    assert [one.error_response.error_code for one in unknown] == [grpc.StatusCode.NOT_FOUND.value[0]] * len(UNKNOWN)
+    assert list(extensions.all_extension_numbers_response.extension_number) == []
+    assert extensions.all_extension_numbers_response.base_type_name == EXTENSION.containing_type
 
 
 def test_channelz_is_served_where_it_is_asked_for(hops: TwoHops, stub: Stub) -> None:
