@@ -103,6 +103,13 @@ def test_the_service_needs_nothing_of_the_other_installs() -> None:
     assert names - standard <= light | {"__future__"}
 
 
+def test_a_service_loads_only_headers_and_calling_of_the_library() -> None:
+    """So does the one in the image, which holds no more of it: what svc1 starts is `talk`."""
+    code = "import svc1, talk.server, sys; print(*(name for name in sys.modules if name.startswith('grpc_tracing.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {name.split(".")[1] for name in loaded.split()} <= {"calling", "headers", "values", "version"}
+
+
 def test_the_python_of_the_protos_is_what_scripts_gen_makes(tmp_path: Path) -> None:
     (tmp_path / "protos").mkdir()
     python = str(ROOT / ".venv" / "bin" / "python")

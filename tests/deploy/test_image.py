@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from grpc_tracing.version import VERSION
 from protos import landing_pb2
 from tests.deploy.engine import LOCKED, Container, Images, container, docker
 from tests.deploy.kubernetes.rendering import K8S, ROOT, render
@@ -49,6 +50,18 @@ def test_the_service_image_holds_what_the_lock_file_names_and_no_installer(built
     assert {_plain(name) for name in found} == {
         _plain(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)
     }
+
+
+def test_a_service_in_the_image_loads_only_what_it_needs_of_the_library(built: Images) -> None:
+    code = "import svc1, talk.server, sys; print(*(name for name in sys.modules if name.startswith('grpc_tracing.')))"
+    loaded = docker("run", "--rm", *LOCKED, "--entrypoint", "python", built.service, "-c", code).split()
+    parts = {name.split(".")[1] for name in loaded}
+    assert {"calling", "headers"} <= parts <= {"calling", "headers", "values", "version"}
+
+
+def test_the_image_says_its_version(built: Images) -> None:
+    label = '{{index .Config.Labels "org.opencontainers.image.version"}}'
+    assert {docker("image", "inspect", "--format", label, name) for name in (built.service, built.mesh)} == {VERSION}
 
 
 def _plain(name: str) -> str:
