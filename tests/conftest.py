@@ -21,6 +21,8 @@ UNIT = (
     "tests/headers",
     "tests/mesh/test_options.py",
     "tests/spans",
+    "tests/store/test_bodies.py",
+    "tests/store/test_options.py",
     "tests/store/test_standing.py",
     "tests/store/test_store.py",
     "tests/store/test_views.py",

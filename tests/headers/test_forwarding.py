@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from grpc_tracing.headers.families import DEFAULT_KEYS, FAMILIES, Pair
@@ -118,3 +120,15 @@ def test_a_list_names_families_keys_and_prefixes() -> None:
 def test_an_unknown_family_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="unknown family 'zipkin': known are w3c, b3"):
         expand(["zipkin"])
+
+
+def test_keys_that_callers_make_up_are_not_kept() -> None:
+    rule = Propagation()
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            rule.sort([(f"{number:0500}", "")])
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000, "a thousand of them at most, so that the next call with a usual key is quick"

@@ -1,6 +1,7 @@
 """Where the trace store listens when it is told nothing."""
 
 from grpc_tracing.store.options import Address, parse
+from grpc_tracing.store.store import Limits
 
 
 def test_the_standard_ports_on_the_loopback_and_no_other() -> None:
@@ -11,3 +12,9 @@ def test_the_standard_ports_on_the_loopback_and_no_other() -> None:
         Address("--otlp-http", "127.0.0.1", 4318),
         None,
     ]
+
+
+def test_what_it_holds_at_most_is_what_is_documented_and_what_is_given() -> None:
+    assert parse([]).limits == Limits(traces=10_000, size=134_217_728, spans_per_trace=10_000)
+    given = "--max-traces 7 --max-bytes 64MiB --max-spans-per-trace 9"
+    assert parse(given.split()).limits == Limits(traces=7, size=67_108_864, spans_per_trace=9)

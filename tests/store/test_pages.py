@@ -203,6 +203,7 @@ def test_every_answer_carries_the_policy(store: Store, path: str) -> None:
     headers = store.get(path).headers
     assert "default-src 'none'; style-src 'self'; script-src 'self'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"], "no other site shows it in a frame"
     assert headers["x-content-type-options"] == "nosniff"
 
 

@@ -354,3 +354,18 @@ def test_a_next_hop_that_comes_back_is_found_again(tmp_path: Path) -> None:
         assert error.details().startswith("svc2 -> svc3: ")
         with serve(f"unix:{tmp_path}/leaf", Leaf()):
             wait_for(lambda: unary_unary(stub, timeout=20).code() == grpc.StatusCode.OK, "calls go through", timeout=10)
+
+
+@in_each_pattern
+def test_a_hops_own_time_is_told_without_that_of_later_hops(hops: TwoHops, stub: Stub, pattern: Pattern) -> None:
+    waits = 0.3
+
+    def one(request: Any, _: grpc.ServicerContext) -> bytes:
+        threading.Event().wait(waits)
+        return request if isinstance(request, bytes) else b"".join(request)
+
+    hops.leaf.talk = hops.leaf.talk_more_answer_one = one
+    hops.leaf.talk_one_answer_more = hops.leaf.talk_bidirectional = lambda request, context: [one(request, context)]
+    for record in records(pattern(stub)):
+        assert record.later_us >= waits * 1e6
+        assert record.here_us < record.later_us
