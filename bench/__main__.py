@@ -20,6 +20,7 @@ README = HERE / "README.md"
 NAMES = (
     "hop",
     "settings",
+    "interceptors",
     "steps",
     "modes",
     "growth-hops",

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from bench import hop, load
+from bench import interceptors as headers_by
 from bench.chains import ROOT, RunningChain, bare_hop, chain, last_hop, started, talk_hop
 from bench.steps import steps
 from bench.table import Cell, Table
@@ -183,6 +184,18 @@ async def settings(scale: Scale) -> list[Table]:
     return [Table("settings", "Logs, hop records and propagation, each alone", columns, _rounded(rows))]
 
 
+async def interceptors(scale: Scale) -> list[Table]:
+    """Two hops whose headers go on in each way, unary."""
+    with ExitStack() as stack:
+        chains = {way: stack.enter_context(chain("way", make)) for way, make in headers_by.hops().items()}
+        cpu = await interleaved({way: partial(_unary_cpu, one) for way, one in chains.items()}, 2 * scale.rounds)
+    to_hand, to_none = ratios(cpu, "by hand"), ratios(cpu, "not at all")
+    rows = [[way, to_hand[way], to_none[way], statistics.median(values)] for way, values in cpu.items()]
+    columns = ("headers go on", "CPU : by hand", "CPU : not at all", "CPU µs per call and hop")
+    note = "Five headers. What is more by hand than not at all is their way on the wire, which both ways pay."
+    return [Table("interceptors", "Interceptors of the library, unary, grpc.aio", columns, _rounded(rows), note)]
+
+
 async def _unary_cpu(running: RunningChain) -> float:
     return (await hop.measure(running, hop.unary)).cpu_us
 
@@ -333,6 +346,7 @@ PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "steps": single_steps,
     "modes": modes,
     "settings": settings,
+    "interceptors": interceptors,
     "growth": growth,
     "start": start,
     "wholeness": wholeness,

@@ -17,6 +17,7 @@ import pytest
 
 from grpc_tracing.version import VERSION
 from tests.store.support import Part, export_request
+from tests.support.missing import missing
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
@@ -114,6 +115,25 @@ def test_its_types_hold_for_who_uses_it(bare: Path, tmp_path: Path) -> None:
         sys.executable, "-m", "mypy", "--strict", "--python-executable", bare / "python", "user.py", cwd=tmp_path
     )
     assert "Success" in checked
+
+
+SERVICE = ROOT / "tests" / "propagation" / "three_lines.py"
+
+
+def test_mypy_passes_a_service_with_interceptors(bare: Path, tmp_path: Path) -> None:
+    shutil.copy(SERVICE, tmp_path)
+    strict = ("-m", "mypy", "--strict", "--python-executable", bare / "python")
+    assert "Success" in done(sys.executable, *strict, SERVICE.name, cwd=tmp_path)
+
+
+@pytest.mark.long
+def test_pyright_passes_a_service_with_interceptors(bare: Path, tmp_path: Path) -> None:
+    shutil.copy(SERVICE, tmp_path)
+    installed = run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "pyright@1.1.414", cwd=tmp_path)
+    if installed.returncode:
+        missing(f"npm cannot get pyright: {installed.stderr[-300:]}")
+    checked = done(tmp_path / "node_modules/.bin/pyright", "--pythonpath", bare / "python", SERVICE.name, cwd=tmp_path)
+    assert "0 errors" in checked
 
 
 @contextmanager
