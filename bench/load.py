@@ -21,7 +21,7 @@ from grpc_tracing.calling.channel import open_channel, reach
 
 # As behind an ingress that begins the traces: judged or not, a call sends the same.
 _TRACE = (("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),)
-_STRETCH = 0.4  # seconds
+_STRETCH = 0.15  # seconds
 
 
 @dataclass(frozen=True)

@@ -332,12 +332,12 @@ def _rounded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 async def wholeness(scale: Scale) -> list[Table]:
     """What judging each call costs a load."""
-    found = await load.judging(pairs=10 * scale.rounds)
+    found = await load.judging(pairs=25 * scale.rounds)
     rows: list[list[Cell]] = [
         [rpc, round(one.cpu_ratio, 3), round(one.rate_ratio, 3), round(one.cpu_us, 1)] for rpc, one in found.items()
     ]
     columns = ("", "CPU, judging : not", "rate, judging : not", "CPU µs per call")
-    note = "The requester alone, over three hops, 16 calls in flight. Medians over pairs of stretches of 0.4 s."
+    note = "The requester alone, over three hops, 16 calls in flight. Medians over pairs of stretches of 0.15 s."
     return [Table("wholeness", "A load that judges each call, and one that does not", columns, rows, note)]
 
 

@@ -46,14 +46,20 @@ class Tally:
 
     def read(self, rpc: str, hops: Sequence[Record], took: int) -> None:
         """Adds what the records of a call show: where its `took` µs went, and at which links its trace went on."""
-        if not hops:
-            return
-        services = tuple([hop.service for hop in hops])
+        if hops:
+            sums = self._along(rpc, tuple([hop.service for hop in hops]))
+            sums.time(hops, took)
+            sums.judge(hops)
+
+    def whole(self, rpc: str, services: tuple[str, ...]) -> None:
+        """Adds a call whose trace went on at each link of its path."""
+        self._along(rpc, services).judged += 1
+
+    def _along(self, rpc: str, services: tuple[str, ...]) -> PathSums:
         sums = self.paths.get((rpc, services))
         if sums is None:
             sums = self.paths[rpc, services] = PathSums.along(services)
-        sums.time(hops, took)
-        sums.judge(hops)
+        return sums
 
     @property
     def timed(self) -> int:

@@ -16,9 +16,9 @@ import grpc.aio
 import uvloop
 
 from client.call.context import TraceContext, begins_a_trace, metadata, new_context
-from client.call.outcome import decoded
 from client.call.rpc import Landing, parsed
 from client.load.pacer import Pacer
+from client.load.reading import Reader
 from client.load.tally import Tally
 from client.options import LoadOptions
 from grpc_tracing.calling.channel import NothingAnswers, open_channel, reach
@@ -113,6 +113,7 @@ class Stretch:
         self._options = options
         self._connection = connection
         self._tally = Tally()
+        self._reader = Reader()
         self._until = phase.start + phase.seconds
         self._pacer: Pacer | None = None
         self._begins_traces = False
@@ -200,9 +201,9 @@ class Stretch:
         self._tally.succeeded(rpc, int((ended - intended) * 1e6), answers)
         if self._options.judge:
             trailers = await call.trailing_metadata()
-            hops = [hop for value in trailers.get_all(HOP_RECORD) if (hop := decoded(value))] if trailers else []
-            self._tally.read(rpc, hops, int((ended - began) * 1e6))
-            self._begins_traces = self._begins_traces or bool(hops and not hops[0].trace_id and self._may_begin)
+            records = [one for one in trailers.get_all(HOP_RECORD) if isinstance(one, bytes)] if trailers else []
+            traced = self._reader.read(self._tally, rpc, records, int((ended - began) * 1e6))
+            self._begins_traces = self._begins_traces or (self._may_begin and not traced)
         return True
 
     def _context(self) -> TraceContext | None:
