@@ -68,9 +68,9 @@ def test_most_calls_are_not_decoded_and_some_are_for_their_times(monkeypatch: py
     monkeypatch.setattr(reading, "decoded", counting)
     tally = Tally()
     reader = Reader()
-    for _ in range(81):
+    for _ in range(321):
         assert reader.read(tally, "Talk", WHOLE, 1000)
-    assert (len(seen), tally.timed, tally.judged["Talk", f"{NAMES[0]} > {NAMES[1]}"]) == (33, 11, 81)
+    assert (len(seen), tally.timed, tally.judged["Talk", f"{NAMES[0]} > {NAMES[1]}"]) == (33, 11, 321)
 
 
 def test_it_tells_that_no_trace_came_to_the_first_hop() -> None:
