@@ -7,22 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class Decision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    FORWARDED: _ClassVar[Fate]
-    SWITCHED_OFF: _ClassVar[Fate]
-    LEFT_OUT: _ClassVar[Fate]
-    UNLISTED: _ClassVar[Fate]
-    REFUSED: _ClassVar[Fate]
-    SUPERSEDED: _ClassVar[Fate]
-    REWRITTEN: _ClassVar[Fate]
-FORWARDED: Fate
-SWITCHED_OFF: Fate
-LEFT_OUT: Fate
-UNLISTED: Fate
-REFUSED: Fate
-SUPERSEDED: Fate
-REWRITTEN: Fate
+    FORWARDED: _ClassVar[Decision]
+    SWITCHED_OFF: _ClassVar[Decision]
+    LEFT_OUT: _ClassVar[Decision]
+    UNLISTED: _ClassVar[Decision]
+    REFUSED: _ClassVar[Decision]
+    SUPERSEDED: _ClassVar[Decision]
+    REWRITTEN: _ClassVar[Decision]
+FORWARDED: Decision
+SWITCHED_OFF: Decision
+LEFT_OUT: Decision
+UNLISTED: Decision
+REFUSED: Decision
+SUPERSEDED: Decision
+REWRITTEN: Decision
 
 class Hop(_message.Message):
     __slots__ = ("service", "version", "instance", "rpc", "peer", "headers", "remaining_ms", "here_us", "later_us", "status", "trace_id", "shortened")
@@ -53,15 +53,15 @@ class Hop(_message.Message):
     def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., instance: _Optional[str] = ..., rpc: _Optional[str] = ..., peer: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., remaining_ms: _Optional[int] = ..., here_us: _Optional[int] = ..., later_us: _Optional[int] = ..., status: _Optional[int] = ..., trace_id: _Optional[str] = ..., shortened: _Optional[bool] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("key", "value", "length", "sha256", "fate")
+    __slots__ = ("key", "value", "length", "sha256", "decision")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
-    FATE_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
     key: str
     value: bytes
     length: int
     sha256: bytes
-    fate: Fate
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., length: _Optional[int] = ..., sha256: _Optional[bytes] = ..., fate: _Optional[_Union[Fate, str]] = ...) -> None: ...
+    decision: Decision
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., length: _Optional[int] = ..., sha256: _Optional[bytes] = ..., decision: _Optional[_Union[Decision, str]] = ...) -> None: ...

@@ -45,7 +45,7 @@ def note_headers(record: Hop, received: Sequence[Received]) -> None:
         header = add()
         header.key = key
         if decision:  # FORWARDED, the most frequent, is the default
-            header.fate = decision  # type: ignore[assignment]  # the same numbers
+            header.decision = decision  # type: ignore[assignment]  # the same numbers
             if decision in _KEY_ONLY:
                 continue
         raw = value.encode() if isinstance(value, str) else value
@@ -101,7 +101,7 @@ def _digest_values(record: Hop) -> Hop:
 
 
 def _drop_bare_keys(record: Hop) -> Hop:
-    kept = [header for header in record.headers if header.fate not in (REFUSED, UNLISTED)]
+    kept = [header for header in record.headers if header.decision not in (REFUSED, UNLISTED)]
     del record.headers[:]
     record.headers.extend(kept)
     return record

@@ -65,5 +65,5 @@ def _record(hop: hop_pb2.Hop) -> HopRecord:
 
 def _header(header: hop_pb2.Header) -> Header:
     return Header(
-        key=header.key, value=header.value, length=header.length, sha256=header.sha256, decision=int(header.fate)
+        key=header.key, value=header.value, length=header.length, sha256=header.sha256, decision=int(header.decision)
     )

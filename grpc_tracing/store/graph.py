@@ -87,8 +87,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Tear:
-    """Where a piece was torn off: a line to its first node, from that node in the whole part where it stands above."""
+class Cut:
+    """Where a piece is cut off: a line to its first node, from that node in the whole part where it stands above."""
 
     service: str
     x1: int
@@ -106,7 +106,7 @@ class Picture:
     height: int
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
-    tears: tuple[Tear, ...]
+    cuts: tuple[Cut, ...]
 
 
 def layout(graph: Topology, *, upright: bool) -> Picture:
@@ -124,7 +124,7 @@ def layout(graph: Topology, *, upright: bool) -> Picture:
         max((box.y for box in boxes.values()), default=0) + NODE_HEIGHT + MARGIN + (0 if upright else MARGIN),
         tuple(boxes.values()),
         tuple(_line(link, boxes, upright=upright) for link in graph.links),
-        tuple(_tear(band, boxes, upright=upright) for band in graph.pieces),
+        tuple(_cut(band, boxes, upright=upright) for band in graph.pieces),
     )
 
 
@@ -185,8 +185,8 @@ def _line(link: Link, boxes: dict[Key, Box], *, upright: bool) -> Line:
     return Line(link, caller.x + NODE_WIDTH, caller.y + half, callee.x, callee.y + half)
 
 
-def _tear(band: str, boxes: dict[Key, Box], *, upright: bool) -> Tear:
+def _cut(band: str, boxes: dict[Key, Box], *, upright: bool) -> Cut:
     piece, whole = boxes[band, band], boxes.get(("", band))
     middle = piece.x + NODE_WIDTH // 2
     start = whole.y + NODE_HEIGHT if whole and not upright else piece.y - GAP_DOWN // 2
-    return Tear(band, middle, start, middle, piece.y)
+    return Cut(band, middle, start, middle, piece.y)

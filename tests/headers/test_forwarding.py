@@ -4,7 +4,7 @@ import pytest
 
 from grpc_tracing.headers.families import DEFAULT_KEYS, FAMILIES, Pair
 from grpc_tracing.headers.forwarding import Decision, Propagation, backward, check_entry, expand, onward
-from protos.hop_pb2 import Fate
+from protos.hop_pb2 import Decision as InRecord
 
 FORWARDED = Decision.FORWARDED
 LEFT_OUT = Decision.LEFT_OUT
@@ -15,7 +15,7 @@ UNLISTED = Decision.UNLISTED
 
 
 def test_the_decisions_have_the_numbers_of_the_hop_record() -> None:
-    assert {decision.name: decision.value for decision in Decision} == dict(Fate.items())
+    assert {decision.name: decision.value for decision in Decision} == dict(InRecord.items())
 
 
 @pytest.mark.parametrize("key", [key.replace("*", "baggage") for key in DEFAULT_KEYS if key != "b3"])

@@ -90,8 +90,8 @@ def test_a_cut_off_piece_stands_below_the_place_where_it_was_torn_off() -> None:
     place = {box.key: box for box in picture.boxes}
     assert place["svc2", "svc2"].x == place["", "svc2"].x
     assert place["svc2", "svc2"].y > place["", "svc2"].y
-    (tear,) = picture.tears
-    assert (tear.y1, tear.y2) == (place["", "svc2"].y + NODE_HEIGHT, place["svc2", "svc2"].y)
+    (cut,) = picture.cuts
+    assert (cut.y1, cut.y2) == (place["", "svc2"].y + NODE_HEIGHT, place["svc2", "svc2"].y)
 
 
 def assert_drawable(picture: Picture) -> None:

@@ -58,8 +58,8 @@ def test_the_record_says_what_the_sdk_wrote_anew(hop: tuple[Service, Stub, Leaf]
     _, stub, _ = hop
     _, call = stub.talk.with_call(b"", metadata=SENT, timeout=20)
     (record,) = records(call)
-    fates = {header.key: hop_pb2.Fate.Name(header.fate) for header in record.headers}
-    assert {key: fates[key] for key, _ in SENT} == {
+    decisions = {header.key: hop_pb2.Decision.Name(header.decision) for header in record.headers}
+    assert {key: decisions[key] for key, _ in SENT} == {
         "traceparent": "REWRITTEN",
         "tracestate": "REWRITTEN",
         "baggage": "REWRITTEN",
