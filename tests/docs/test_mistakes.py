@@ -133,3 +133,19 @@ def test_a_strange_path_ends_a_grpc_aio_server() -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.split("\n")[:2] == ["before: True", "after: False"]
     assert "UnicodeDecodeError" in ended.stderr
+
+
+def test_python_refuses_an_upper_case_key_in_the_synchronous_api() -> None:
+    channel: Any = grpc.insecure_channel("127.0.0.1:1")
+    with channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/a.B/C")(b"", metadata=(("X-Lane", "canary"),), timeout=5)
+    said: Any = refused.value
+    assert (said.code(), said.details()) == (grpc.StatusCode.INTERNAL, "Invalid metadata")
+
+
+async def test_python_refuses_an_upper_case_key_in_grpc_aio() -> None:
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
+        call: Any = channel.unary_unary("/a.B/C")
+        with pytest.raises(Exception, match="execute_batch") as refused:
+            await call(b"", metadata=(("X-Lane", "canary"),), timeout=5)
+    assert type(refused.value).__name__ == "ExecuteBatchError"
