@@ -10,8 +10,10 @@
 Only `verdict` is required; what else stands in it is left alone. The answer is 202.
 """
 
+import asyncio
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,10 @@ VERDICTS = ("connected", "broken", "failed", "unproven")
 # No call has as many; more is cut off, so that no call takes the memory of a thousand.
 _MOST = 200
 _LONGEST = 1024
+# Calls in one body; the requester sends 50.
+MOST_CALLS = 10_000
+# Bytes of JSON that are read in a millisecond or two.
+_SHORT = 64 * 1024
 # What a call may take in memory: parsed, a record is some times larger than its JSON. Measured with tracemalloc.
 _BLOWUP = 8
 
@@ -60,13 +66,21 @@ class Call:
     hops: tuple[Hop, ...]
 
 
+async def read_calls(body: bytes) -> tuple[Call, ...]:
+    """`parse_calls`, in a thread where it takes long, so that spans and pages need not wait. Raises ValueError."""
+    return parse_calls(body) if len(body) <= _SHORT else await asyncio.to_thread(parse_calls, body)
+
+
 def parse_calls(body: bytes) -> tuple[Call, ...]:
     """Raises ValueError with a line that names what is wrong."""
     try:
         document = json.loads(body)
     except RecursionError as error:
         raise ValueError("the body is nested too deeply") from error
-    return tuple(parse_call(item) for item in (document if isinstance(document, list) else [document]))
+    items = document if isinstance(document, list) else [document]
+    if len(items) > MOST_CALLS:
+        raise ValueError(f"{len(items):,} calls are too many at once; send at most {MOST_CALLS:,}")
+    return tuple(parse_call(item) for item in items)
 
 
 def parse_call(document: Any) -> Call:
@@ -131,27 +145,24 @@ class CallLog:
         self.limits = (calls, size)
         self.size = 0
         self.dropped = 0
-        self._calls: dict[int, tuple[Call, int]] = {}
-        self._next = 0
+        self._calls: deque[tuple[Call, int]] = deque()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def __iter__(self) -> Iterator[Call]:
         """The newest first."""
-        return (call for call, _ in reversed(self._calls.values()))
+        return (call for call, _ in reversed(self._calls))
 
     def add(self, calls: tuple[Call, ...], length: int) -> None:
         """`length` is that of the JSON they came in, which tells what they take."""
         for call in calls:
             size = 1024 + length * _BLOWUP // len(calls)
-            self._calls[self._next] = (call, size)
-            self._next += 1
+            self._calls.append((call, size))
             self.size += size
         self._make_room()
 
     def _make_room(self) -> None:
         while len(self._calls) > self.limits[0] or self.size > self.limits[1]:
-            oldest = next(iter(self._calls))
-            self.size -= self._calls.pop(oldest)[1]
+            self.size -= self._calls.popleft()[1]
             self.dropped += 1

@@ -8,6 +8,7 @@ from typing import NoReturn
 from grpc_tracing import values
 from grpc_tracing.arguments import Parser
 from grpc_tracing.calling import targets
+from grpc_tracing.store import hosts
 from grpc_tracing.store.store import Limits
 
 _LEAST_BYTES = 16 * 1024**2
@@ -27,13 +28,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too."""
+    """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too.
+
+    `allowed_hosts` are names under which the pages may be asked for, beside the loopback's.
+    """
 
     http: Address
     otlp_grpc: Address
     otlp_http: Address
     zipkin: Address | None
     limits: Limits
+    allowed_hosts: tuple[str, ...]
 
 
 class _Parser(Parser):
@@ -46,8 +51,9 @@ def parse(arguments: list[str]) -> Options:
     """Exits with code 2 and one line where an option is wrong."""
     made = parser()
     given = made.parse_args(arguments)
+    http = _address(made, "--http", given.http)
     return Options(
-        http=_address(made, "--http", given.http),
+        http=http,
         otlp_grpc=_address(made, "--otlp-grpc", given.otlp_grpc),
         otlp_http=_address(made, "--otlp-http", given.otlp_http),
         zipkin=_address(made, "--zipkin", given.zipkin) if given.zipkin else None,
@@ -56,6 +62,7 @@ def parse(arguments: list[str]) -> Options:
             size=_size(made, given.max_bytes),
             spans_per_trace=_count(made, "--max-spans-per-trace", given.max_spans_per_trace),
         ),
+        allowed_hosts=(http.host.lower(), *_hosts(made, given.allowed_host)),
     )
 
 
@@ -73,6 +80,13 @@ def parser() -> _Parser:
         help="OTLP over HTTP, and Zipkin's POST /api/v2/spans [%(default)s]",
     )
     add("--zipkin", metavar="HOST:PORT", help="a port of its own for Zipkin, usually 127.0.0.1:9411 [none]")
+    add(
+        "--allowed-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="answer --http under this name too, or *.DOMAIN; may repeat [localhost, the host of --http, any address]",
+    )
     add("--max-traces", metavar="N", default=str(limits.traces), help="traces kept; the oldest go first [%(default)s]")
     size = f"{limits.size // 1024**2}MiB"
     add("--max-bytes", metavar="SIZE", default=size, help="memory for spans, such as 64MiB or 1GiB [%(default)s]")
@@ -87,6 +101,13 @@ def _address(parser: _Parser, option: str, text: str) -> Address:
     except ValueError as error:
         parser.error(f"{option}: {error}, such as 127.0.0.1:4317 or [::1]:4317")
     return Address(option, host.strip("[]"), port)
+
+
+def _hosts(parser: _Parser, given: list[str]) -> list[str]:
+    try:
+        return [hosts.pattern(text) for text in given]
+    except ValueError as error:
+        parser.error(f"--allowed-host: {error}")
 
 
 def _count(parser: _Parser, option: str, text: str) -> int:

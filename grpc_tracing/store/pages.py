@@ -28,6 +28,9 @@ class PageLinks:
     def trace(self, trace_id: str) -> str:
         return f"/trace/{trace_id}"
 
+    def events(self, trace_id: str, span_id: str) -> str:
+        return f"/trace/{trace_id}/events/{span_id}"
+
     def traces(self, **filters: str) -> str:
         return f"/traces?{urlencode(filters)}"
 
@@ -88,6 +91,7 @@ class Pages:
             Route("/", self.topology),
             Route("/traces", self.traces),
             Route("/trace/{trace_id}", self.trace),
+            Route("/trace/{trace_id}/events/{span_id}", self.events),
             Route("/paths", self.paths),
         ]
 
@@ -117,6 +121,16 @@ class Pages:
             return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.standings()[trace_id])
 
         return await self._page("trace.html", view, page="Traces")
+
+    async def events(self, request: Request) -> Response:
+        trace_id, span_id = request.path_params["trace_id"].lower(), request.path_params["span_id"].lower()
+        trace = self._store.trace(trace_id)
+        if trace is None:
+            return await self.problem(404, "This trace is not here", _gone(trace_id))
+        view = views.events_view(trace, span_id, _page_number(request.query_params.get("page", "1")))
+        if view is None:
+            return await self.problem(404, "This span is not here", [f"The trace has no span {span_id[:64]}."])
+        return await self._page("events.html", lambda: view, page="Traces")
 
     async def paths(self, request: Request) -> Response:
         at, seen, call = _range(request), await self._see(), request.query_params.get("call", "")

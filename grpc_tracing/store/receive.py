@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from grpc_tracing.spans.formats import otlp, zipkin
-from grpc_tracing.store.bodies import RefusedError, read_body
+from grpc_tracing.store.bodies import Bodies, RefusedError
 from grpc_tracing.store.store import TraceStore
 
 _BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
@@ -30,6 +30,7 @@ class Receiver:
 
     def __init__(self, store: TraceStore) -> None:
         self._store = store
+        self.bodies = Bodies()
         self.refused: Counter[str] = Counter()
         self.rejected_spans = 0
 
@@ -70,10 +71,10 @@ class Receiver:
         self, protocol: str, request: Request, kind: str, parse: Callable[[bytes], ExportTraceServiceRequest] | None
     ) -> Response:
         try:
-            body = await read_body(request)
-            if parse is None:
-                raise RefusedError(415, f"content-type {kind!r} is not known here; use {_known(protocol)}")
-            return _encode(self.take(parse(body)), kind, 200)
+            async with self.bodies.read(request) as body:
+                if parse is None:
+                    raise RefusedError(415, f"content-type {kind!r} is not known here; use {_known(protocol)}")
+                return _encode(self.take(parse(body)), kind, 200)
         except ClientDisconnect:
             error = RefusedError(400, "the body was cut off")
         except otlp.MalformedError as malformed:
@@ -81,7 +82,9 @@ class Receiver:
         except RefusedError as refused:
             error = refused
         self.refused[protocol] += 1
-        return _encode(Status(code=INVALID_ARGUMENT, message=str(error)), kind, error.status)
+        answer = _encode(Status(code=INVALID_ARGUMENT, message=str(error)), kind, error.status)
+        answer.headers.update(error.headers)
+        return answer
 
 
 def _known(protocol: str) -> str:

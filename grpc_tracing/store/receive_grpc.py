@@ -1,10 +1,12 @@
 """Spans in over OTLP's gRPC service."""
 
+import asyncio
+
 import grpc
 from grpc import aio
 
 from grpc_tracing.spans.formats.otlp import MalformedError, parse_protobuf
-from grpc_tracing.store.bodies import MAX_BODY, RefusedError, too_long
+from grpc_tracing.store.bodies import MAX_BODY, WITHIN, RefusedError, too_long, too_slow
 from grpc_tracing.store.receive import Receiver
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
@@ -30,7 +32,10 @@ class _Exporter:
 
 
 async def _body(context: "aio.ServicerContext[bytes, bytes]") -> bytes:
-    body: object = await context.read()
+    try:
+        body: object = await asyncio.wait_for(context.read(), WITHIN)
+    except TimeoutError:
+        raise too_slow() from None
     if isinstance(body, bytes):
         return body
     raise too_long()

@@ -24,6 +24,9 @@ class ReportLinks:
     def trace(self, trace_id: str) -> str:
         return f"#trace-{trace_id}"
 
+    def events(self, trace_id: str, span_id: str) -> str:  # noqa: ARG002 - one file has no pages of events
+        return ""
+
     def traces(self, **_: str) -> str:
         return "#traces"
 

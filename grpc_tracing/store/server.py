@@ -13,14 +13,13 @@ from grpc import aio
 from starlette.applications import Starlette
 
 from grpc_tracing.store import receive, web
+from grpc_tracing.store.connections import Bounded, Connection
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.options import Address, Options
 from grpc_tracing.store.receive import Receiver
 from grpc_tracing.store.receive_grpc import grpc_server
 from grpc_tracing.store.store import TraceStore, settled
 
-# Connections beyond these are answered with 503: each one costs memory.
-_MAX_CONNECTIONS = 256
 # How long an answer in flight may take once the process is asked to end, in seconds.
 _GRACE = 1
 
@@ -41,7 +40,7 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     changes = Changes()
-    pages = web.application(store, receiver, changes)
+    pages = web.application(store, receiver, changes, options.allowed_hosts)
     intake = receive.application(receiver)
     async with AsyncExitStack() as stack:
         sockets = {"http": stack.enter_context(_listen(options.http))}
@@ -87,12 +86,12 @@ class _HttpServer(uvicorn.Server):
 @asynccontextmanager
 async def _serve_http(application: Starlette, listener: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
-        application,
+        Bounded(application),
+        http=Connection,
         lifespan="off",
         log_level="warning",
         access_log=False,
         server_header=False,
-        limit_concurrency=_MAX_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE,
     )
     server = _HttpServer(config)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from grpc_tracing.spans.model import Kind
+from grpc_tracing.spans.model import Event, Kind
 from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
 from grpc_tracing.store.render import plural
@@ -14,6 +14,7 @@ from grpc_tracing.store.summary import Summary
 from grpc_tracing.store.waterfall import Waterfall, waterfall
 
 PAGE_ROWS = 50
+PAGE_EVENTS = 100
 # More kinds of calls than fit above a table.
 _MOST_NAMES = 12
 
@@ -158,6 +159,30 @@ def trace_view(trace: Trace, summaries: Mapping[str, Summary], standing: Standin
     others = [summaries[sibling] for sibling in standing.siblings]
     family = sorted([own, *others], key=lambda one: one.start_ns) if others else []
     return TraceView(trace, own, standing, waterfall(trace), tuple(family))
+
+
+@dataclass(frozen=True, slots=True)
+class EventsView:
+    """A page of the events that spans with one id have; pages count from 1."""
+
+    trace_id: str
+    name: str
+    events: tuple[Event, ...]
+    total: int
+    page: int
+    pages: int
+
+
+def events_view(trace: Trace, span_id: str, page: int) -> EventsView | None:
+    """None where the trace has no such span; a page beyond the last is the last."""
+    spans = [span for span in trace.spans if span.span_id == span_id]
+    if not spans:
+        return None
+    events = sorted((event for span in spans for event in span.events), key=lambda event: event.at_ns)
+    pages = max(1, -(-len(events) // PAGE_EVENTS))
+    page = min(page, pages)
+    shown = tuple(events[(page - 1) * PAGE_EVENTS : page * PAGE_EVENTS])
+    return EventsView(trace.trace_id, spans[0].name, shown, len(events), page, pages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
-from grpc_tracing.spans.model import Attributes, Kind, Span
+from grpc_tracing.spans.model import Attributes, Event, Kind, Span
 from grpc_tracing.spans.tree import Row, Trace, node
 
 # More rows than a person reads; a longer trace's JSON has them all.
 MOST_ROWS = 1000
+# Events shown with a span, and on a page in all; the rest has pages of its own. Ten thousand stall a browser.
+MOST_EVENTS = 20
+_EVENTS_ON_PAGE = 500
 # The width of the time axis in its own units.
 SCALE = 1000
 
@@ -15,7 +18,8 @@ SCALE = 1000
 class Bar:
     """A row of the waterfall; `left` and `width` in units of SCALE, `role` the span's maker and direction.
 
-    `piece` counts the pieces from 1 where this row begins one of several, else it is 0.
+    `piece` counts the pieces from 1 where this row begins one of several, else it is 0. `events` are the first of the
+    span's.
     """
 
     span: Span
@@ -26,6 +30,7 @@ class Bar:
     role: str
     piece: int
     headers: Attributes
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +47,22 @@ def waterfall(trace: Trace) -> Waterfall:
     length = max(1, trace.duration_ns)
     bars = []
     piece = 0
+    room = _EVENTS_ON_PAGE
     for row in trace.rows[:MOST_ROWS]:
         piece += row.parent is None
-        bars.append(_bar(row, trace.start_ns, length, piece if row.parent is None and len(trace.tops) > 1 else 0))
+        events = row.span.events[: min(room, MOST_EVENTS)]
+        room -= len(events)
+        begins = piece if row.parent is None and len(trace.tops) > 1 else 0
+        bars.append(_bar(row, trace.start_ns, length, begins, events))
     ticks = tuple(length * quarter // 4 for quarter in range(5))
     return Waterfall(tuple(bars), len(trace.rows) - len(bars), ticks)
 
 
-def _bar(row: Row, start_ns: int, length: int, piece: int) -> Bar:
+def _bar(row: Row, start_ns: int, length: int, piece: int, events: tuple[Event, ...]) -> Bar:
     span = row.span
     left = min(SCALE - 2.0, (span.start_ns - start_ns) * SCALE / length)
     width = max(2.0, min(SCALE - left, span.duration_ns * SCALE / length))
-    return Bar(span, node(span), row.depth, round(left, 1), round(width, 1), role(span), piece, headers(span))
+    return Bar(span, node(span), row.depth, round(left, 1), round(width, 1), role(span), piece, headers(span), events)
 
 
 def role(span: Span) -> str:

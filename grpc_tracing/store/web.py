@@ -13,8 +13,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grpc_tracing.store import query, render
-from grpc_tracing.store.bodies import RefusedError, read_body
-from grpc_tracing.store.calls import CallLog, parse_calls
+from grpc_tracing.store.bodies import RefusedError
+from grpc_tracing.store.calls import CallLog, read_calls
+from grpc_tracing.store.hosts import AllowedHosts
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.pages import Pages
 from grpc_tracing.store.receive import Receiver
@@ -34,8 +35,8 @@ _HEADERS = {
 }
 
 
-def application(store: TraceStore, receiver: Receiver, changes: Changes) -> Starlette:
-    """`changes` is told here of every change; who ends the process ends it."""
+def application(store: TraceStore, receiver: Receiver, changes: Changes, hosts: tuple[str, ...]) -> Starlette:
+    """`changes` is told here of every change; who ends the process ends it. `hosts` are allowed beside the loopback."""
     calls = CallLog(store.limits.traces, store.limits.size // _CALLS_SHARE)
     store.on_change(changes.tell)
 
@@ -62,7 +63,7 @@ def application(store: TraceStore, receiver: Receiver, changes: Changes) -> Star
             *query.routes(store),
             *pages.routes(),
         ],
-        middleware=[Middleware(_SafeHeaders)],
+        middleware=[Middleware(_SafeHeaders), Middleware(AllowedHosts, allowed=hosts)],
         exception_handlers={HTTPException: problem},
     )
 
@@ -72,11 +73,14 @@ async def _note(request: Request, calls: CallLog, receiver: Receiver, changes: C
     try:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             raise RefusedError(415, "use content-type application/json")
-        body = await read_body(request)
-        calls.add(parse_calls(body), len(body))
-    except (ClientDisconnect, RefusedError, ValueError) as error:
+        async with receiver.bodies.read(request) as body:
+            calls.add(await read_calls(body), len(body))
+    except RefusedError as error:
         receiver.refused["calls"] += 1
-        return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+        return JSONResponse({"error": str(error)}, error.status, error.headers)
+    except (ClientDisconnect, ValueError) as error:
+        receiver.refused["calls"] += 1
+        return JSONResponse({"error": str(error)}, 400)
     changes.tell()
     return Response(status_code=202)
 

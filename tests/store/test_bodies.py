@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from grpc_tracing.store.bodies import MAX_BODY, RefusedError, read_body
+from grpc_tracing.store.bodies import MAX_BODY, Bodies, RefusedError
 
 LIMIT = 8 * 1024 * 1024
 
@@ -23,6 +23,11 @@ def _sending(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
+
+
+async def read_body(request: Request) -> bytes:
+    async with Bodies().read(request) as body:
+        return body
 
 
 async def test_a_body_up_to_8_mib_is_taken_and_one_byte_more_is_not() -> None:

@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 import os
+import sys
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +18,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from tests.store.calls import new_id, talk_parts
 from tests.store.support import Store, attributes_of, export_request, grpc_export, running_store
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PROTOBUF = {"content_type": "application/x-protobuf"}
 JSON = {"content_type": "application/json"}
@@ -54,12 +61,22 @@ def by_http_gzip(store: Store, request: ExportTraceServiceRequest) -> None:
     assert store.post(OTLP, body, **PROTOBUF, **GZIP).status_code == 200
 
 
+def by_http_deflate(store: Store, request: ExportTraceServiceRequest) -> None:
+    body = zlib.compress(request.SerializeToString())
+    assert store.post(OTLP, body, **PROTOBUF, content_encoding="deflate").status_code == 200
+
+
+def by_http_zstd(store: Store, request: ExportTraceServiceRequest) -> None:
+    body = zstd.compress(request.SerializeToString())
+    assert store.post(OTLP, body, **PROTOBUF, content_encoding="zstd").status_code == 200
+
+
 def by_json(store: Store, request: ExportTraceServiceRequest) -> None:
     answer = store.post(OTLP, otlp_json(request), content_type="application/json; charset=utf-8")
     assert (answer.status_code, answer.json()) == (200, {})
 
 
-@pytest.mark.parametrize("send", [by_grpc, by_grpc_gzip, by_http, by_http_gzip, by_json])
+@pytest.mark.parametrize("send", [by_grpc, by_grpc_gzip, by_http, by_http_gzip, by_http_deflate, by_http_zstd, by_json])
 def test_what_is_sent_by_otlp_is_what_the_query_api_tells(
     store: Store, send: Callable[[Store, ExportTraceServiceRequest], None]
 ) -> None:
@@ -105,6 +122,17 @@ def test_a_zipkin_span_is_read_with_short_ids_padded(store: Store, size: int) ->
 BAD_ID = {"traceId": "aa" * 16, "spanId": "00" * 8}
 V1_ANNOTATION = {"timestamp": 1, "value": "sr", "endpoint": {"serviceName": "svc2"}}
 WHOLE = export_request(new_id(16), talk_parts()).SerializeToString()
+ZSTD = {"content_encoding": "zstd"}
+WIDE_WINDOW = bytes.fromhex("28b52ffd 00 a0 010000")
+"""A frame that asks for a window of 2^30 bytes, with an empty block."""
+
+
+def zstd_of_zeros(size: int) -> bytes:
+    packer = zstd.ZstdCompressor()
+    packed = b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000))
+    return packed + packer.flush()
+
+
 REFUSED: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("otlp no protobuf", OTLP, b"\xff\xff", PROTOBUF, 400),
     ("otlp cut short", OTLP, WHOLE[:-3], PROTOBUF, 400),
@@ -122,6 +150,11 @@ REFUSED: list[tuple[str, str, bytes, dict[str, str], int]] = [
     ("otlp no gzip", OTLP, b"plain", PROTOBUF | GZIP, 400),
     ("otlp gzip cut short", OTLP, gzip.compress(WHOLE)[:-5], PROTOBUF | GZIP, 400),
     ("otlp gzip of 1 GB", OTLP, gzip.compress(bytes(1_000_000_000), 1), PROTOBUF | GZIP, 413),
+    ("otlp no zstd", OTLP, b"plain", PROTOBUF | ZSTD, 400),
+    ("otlp zstd cut short", OTLP, zstd.compress(WHOLE)[:-5], PROTOBUF | ZSTD, 400),
+    ("otlp zstd of 1 GB", OTLP, zstd_of_zeros(1_000_000_000), PROTOBUF | ZSTD, 413),
+    ("otlp zstd with a window of 1 GiB", OTLP, WIDE_WINDOW, PROTOBUF | ZSTD, 400),
+    ("otlp no deflate", OTLP, b"plain", PROTOBUF | {"content_encoding": "deflate"}, 400),
     ("otlp brotli", OTLP, WHOLE, PROTOBUF | {"content_encoding": "br"}, 415),
     ("otlp as text", OTLP, WHOLE, {"content_type": "text/plain"}, 415),
     ("otlp untyped", OTLP, WHOLE, {}, 415),

@@ -18,3 +18,8 @@ def test_what_it_holds_at_most_is_what_is_documented_and_what_is_given() -> None
     assert parse([]).limits == Limits(traces=10_000, size=134_217_728, spans_per_trace=10_000)
     given = "--max-traces 7 --max-bytes 64MiB --max-spans-per-trace 9"
     assert parse(given.split()).limits == Limits(traces=7, size=67_108_864, spans_per_trace=9)
+
+
+def test_the_pages_answer_under_the_host_that_they_listen_on() -> None:
+    given = ["--http", "Traces.Example:80", "--allowed-host", "*.INTERNAL", "--allowed-host", "other"]
+    assert parse(given).allowed_hosts == ("traces.example", "*.internal", "other")

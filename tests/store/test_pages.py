@@ -323,3 +323,19 @@ def _seconds(store: Store, path: str) -> float:
     begun = time.monotonic()
     assert store.get(path).status_code == 200
     return time.monotonic() - begun
+
+
+def test_a_span_of_ten_thousand_events_makes_a_small_page_and_pages_of_events(store: Store) -> None:
+    trace_id, span_id = new_id(16), new_id()
+    request = export_request(trace_id, [Part("svc1", 2, span_id)])
+    for number in range(10_000):
+        request.resource_spans[0].scope_spans[0].spans[0].events.add(time_unix_nano=number, name=f"event-{number}-")
+    store.export(request)
+    page = store.get(f"/trace/{trace_id}")
+    assert "9,980 more events" in page.text
+    assert len(page.content) < 100_000
+    (events,) = [target for target in Text(page.text).targets() if "/events/" in target]
+    assert "event-150-" in store.get(events, page="2").text
+    assert "Page 100 of 100" in store.get(events, page="100").text
+    assert store.get(f"/trace/{trace_id}/events/{new_id()}").status_code == 404
+    assert store.get(f"/trace/{new_id(16)}/events/{span_id}").status_code == 404

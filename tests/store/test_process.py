@@ -45,6 +45,11 @@ def test_a_taken_port_is_one_line_that_names_the_option(option: str) -> None:
         ("--max-traces", "0", "no whole number from 1 on"),
         ("--max-bytes", "64", "--max-bytes: '64' is not a size: write one such as 64MiB or 1GiB"),
         ("--max-bytes", "1MiB", "the least is 16MiB"),
+        (
+            "--allowed-host",
+            "http://a",
+            "--allowed-host: 'http://a' is no name of a host: write one such as",
+        ),
         ("--nothing", "1", "unrecognized arguments"),
     ],
 )

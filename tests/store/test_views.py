@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpc_tracing.spans.model import Kind, Span
+from grpc_tracing.spans.model import Event, Kind, Span
 from grpc_tracing.spans.tree import Edge, assemble
 from grpc_tracing.store import render
 from grpc_tracing.store.graph import NODE_HEIGHT, NODE_WIDTH, Picture, Topology, layout, topology
 from grpc_tracing.store.stats import PathRow, load, paths, percentile
 from grpc_tracing.store.summary import Summary, summarize
-from grpc_tracing.store.views import Filter, list_view, paths_view, topology_view
-from grpc_tracing.store.waterfall import MOST_ROWS, SCALE, waterfall
+from grpc_tracing.store.views import Filter, events_view, list_view, paths_view, topology_view
+from grpc_tracing.store.waterfall import MOST_EVENTS, MOST_ROWS, SCALE, waterfall
 from tests.spans.test_tree import CHAIN, GRAPHS, span
 from tests.store.test_standing import LOWER, UPPER, WHOLE, stand, summary
 
@@ -187,3 +187,24 @@ def test_times_are_told_whatever_a_senders_clock_says() -> None:
 def test_the_services_of_the_chain_have_a_colour_each() -> None:
     names = ["requester", "ingress", "svc1", "svc2", "svc3", "svc3 canary"]
     assert len({render.hue(name) for name in names}) == len(names)
+
+
+def with_events(span_id: str, count: int) -> Span:
+    return replace(span(span_id), events=tuple(Event(f"e{number}", number, ()) for number in range(count)))
+
+
+def test_a_span_shows_its_first_events_and_a_page_a_bounded_number() -> None:
+    (bar,) = waterfall(assemble([with_events("a", 10_000)])).bars
+    assert [event.name for event in bar.events] == [f"e{number}" for number in range(MOST_EVENTS)]
+    bars = waterfall(assemble([with_events(f"{n:016x}", 100) for n in range(200)])).bars
+    assert sum(len(bar.events) for bar in bars) == 500
+
+
+@pytest.mark.parametrize(
+    ("page", "first", "number"), [(1, "e0", 1), (3, "e200", 3), (99, "e9800", 99), (200, "e9900", 100)]
+)
+def test_events_have_pages_of_their_own(page: int, first: str, number: int) -> None:
+    view = events_view(assemble([with_events("a", 9_950)]), "a", page)
+    assert view
+    shown = 50 if number == 100 else 100
+    assert (view.events[0].name, len(view.events), view.total, view.pages) == (first, shown, 9_950, 100)
