@@ -139,6 +139,16 @@ def test_a_callee_without_a_span_is_named_by_its_callers_cluster() -> None:
     assert (edge.path, edge.seen, edge.error) == (("requester", "ingress", "svc1", "svc2"), False, True)
 
 
+def test_calls_that_overlap_leave_their_caller_no_time_of_its_own_and_none_below_zero() -> None:
+    calls = [span(f"{number}", "b", "svc2", S, 1, 8) for number in range(2)]
+    found = edges(assemble([span("a", "", "ingress", C, 0, 10), span("b", "a", "svc1", S, 0, 10), *calls]))
+    assert [(edge.callee, edge.own_ns) for edge in found] == [("svc1", 0), ("svc2", 8), ("svc2", 8)]
+
+
+def test_a_span_whose_clock_stepped_back_lasts_no_time() -> None:
+    assert span("a", at=9, lasts=-4).duration_ns == 0
+
+
 def test_a_canary_is_a_place_of_its_own() -> None:
     canary = span("g", "f", "svc3", S, 35, 30, version="canary")
     assert [edge.callee for edge in edges(assemble([*CHAIN[:6], canary]))][-1] == "svc3 canary"
