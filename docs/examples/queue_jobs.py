@@ -1,7 +1,6 @@
 """Jobs in a queue: the headers travel in the message, and the worker makes its calls with them.
 
-With Celery it is the same: `task.apply_async(headers={"trace": outgoing()})`, and in a task with `bind=True`
-``with serving(self.request.headers["trace"])``.
+celery_jobs.py is the same with Celery.
 """
 
 from __future__ import annotations

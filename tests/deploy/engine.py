@@ -61,15 +61,15 @@ def images() -> Iterator[Images]:
     """Both targets of the Dockerfile under names of this test run's own, which go again at its end."""
     built = Images(base_image(), f"grpc-tracing-test-{os.getpid()}", f"grpc-tracing-test-{os.getpid()}-mesh")
     try:
-        _build(built.base, built.service)  # no target: the default has to be the service
-        _build(built.base, built.mesh, "--target", "mesh")
+        build(built.base, built.service)  # no target: the default has to be the service
+        build(built.base, built.mesh, "--target", "mesh")
         yield built
     finally:
         for name in (built.service, built.mesh):
             subprocess.run(["docker", "rmi", "--force", "--no-prune", name], capture_output=True, check=False)
 
 
-def _build(base: str, tag: str, *more: str) -> None:
+def build(base: str, tag: str, *more: str) -> None:
     command = ["docker", "build", "--build-arg", f"BASE_IMAGE={base}", "--tag", tag, *more, str(ROOT)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"DOCKER_BUILDKIT": "1"}

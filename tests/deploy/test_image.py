@@ -8,15 +8,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
 
 from grpc_tracing.version import VERSION
 from protos import landing_pb2
-from tests.deploy.engine import LOCKED, Container, Images, container, docker
+from tests.deploy.engine import LOCKED, Container, Images, build, container, docker
 from tests.deploy.kubernetes.rendering import K8S, ROOT, render
-from tests.support.stub import connect
+from tests.support.stub import ask, connect
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -57,6 +58,27 @@ def test_a_service_in_the_image_loads_only_what_it_needs_of_the_library(built: I
     loaded = docker("run", "--rm", *LOCKED, "--entrypoint", "python", built.service, "-c", code).split()
     parts = {name.split(".")[1] for name in loaded}
     assert {"calling", "headers"} <= parts <= {"calling", "headers", "values", "version"}
+
+
+def test_the_image_without_the_sdk_says_how_one_is_built_with_it(built: Images) -> None:
+    command = ["docker", "run", "--rm", *LOCKED, "--env", "TALK_NEXT_HOP=none", "--env", "TALK_OTEL=on", built.service]
+    done = subprocess.run([*command, "svc3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "build the image with LOCK=otel" in done.stderr
+
+
+@pytest.mark.long
+def test_the_image_with_the_sdk_serves_with_it(built: Images) -> None:
+    named = replace(built, service=f"{built.service}-otel")
+    try:
+        build(built.base, named.service, "--build-arg", "LOCK=otel")
+        with (
+            running(named, "TALK_OTEL=on", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1") as found,
+            connect(f"127.0.0.1:{found.port(9996)}") as stub,
+        ):
+            assert landing_pb2.TalkResponse.FromString(stub.talk(ask("0"), timeout=20)).status == 200
+    finally:
+        subprocess.run(["docker", "rmi", "--force", "--no-prune", named.service], capture_output=True, check=False)
 
 
 def test_the_image_says_its_version(built: Images) -> None:

@@ -24,6 +24,7 @@ MAC = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 FITS: dict[str, tuple[str, ...]] = {
     "local": (*GLIBC, *MUSL, *MAC),
     "service": (*GLIBC, *MUSL, *MAC),
+    "otel": (*GLIBC, *MUSL, *MAC),
     "dev": (*GLIBC, *MAC),  # playwright and matplotlib have none for musl
     "envoy": (*GLIBC, "aarch64-apple-darwin"),
 }

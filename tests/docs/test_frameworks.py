@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import uvicorn
@@ -21,6 +26,8 @@ from docs.examples.web_front import app
 from grpc_tracing.propagation import outgoing
 from grpc_tracing.testing import Leaf
 from tests.propagation.test_calls import sync_next, sync_server
+from tests.support.missing import missing
+from tests.support.processes import ROOT
 
 SENT = (
     ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
@@ -156,3 +163,21 @@ def test_httpx_itself_would_send_none_of_it() -> None:
         with sync_server(handle) as go:
             go(b"x", metadata=SENT)
     assert known(came[0]) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_job_of_celery_is_done_with_the_headers_of_the_call_that_began_it(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    commands: tuple[list[str | Path], ...] = (
+        [sys.executable, "-m", "venv", tmp_path],
+        [python, "-m", "pip", "install", "--quiet", "celery", f"grpcio=={grpc.__version__}"],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            missing(f"Celery cannot be installed: {done.stderr[-300:]}")
+    told = subprocess.run(
+        [python, "-m", "docs.examples.celery_jobs"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert json.loads(told.stdout) == [["traceparent", "00-1-2-01"], ["baggage", "a=1"], ["baggage", "b=2"]]
