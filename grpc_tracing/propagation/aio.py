@@ -36,10 +36,8 @@ def client_interceptors(rule: Propagation = DEFAULT) -> list[grpc.aio.ClientInte
 
 class _Server(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[..., Any], handler_call_details: Any) -> Any:
-        received = keep(handler_call_details.invocation_metadata)
         # The call's own task: the handler runs in it, whatever its pattern, with the context that is set here.
-        if task := asyncio.current_task():
-            task.add_done_callback(received.end)
+        keep(handler_call_details.invocation_metadata, asyncio.current_task())
         handler = await continuation(handler_call_details)
         return handler if handler is None or _runs_here(behavior_of(handler)) else _in_context(handler)
 
@@ -67,8 +65,15 @@ class _Client:
     def __init__(self, rule: Propagation) -> None:
         self._rule = rule
 
-    def _with_headers(self, details: Any) -> Any:
-        return details._replace(metadata=OrderedMetadata(outgoing(details.metadata or (), self._rule)))
+    def _with_headers(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+        given = () if details.metadata is None else details.metadata
+        return grpc.aio.ClientCallDetails(
+            details.method,
+            details.timeout,
+            OrderedMetadata(outgoing(given, self._rule)),
+            details.credentials,
+            details.wait_for_ready,
+        )
 
 
 class _UnaryUnary(_Client, grpc.aio.UnaryUnaryClientInterceptor):

@@ -28,9 +28,9 @@ def outgoing(given: Iterable[Pair] = (), rule: Propagation = DEFAULT) -> Metadat
 
     Outside a call, and after its end, they are the given ones and no others.
     """
-    received = current()
+    received, said = current(), tuple(given)
     kept = received.onward(rule) if received else ()
-    return _combined(tuple(given), kept) if kept else tuple(given)
+    return _combined(said, kept) if kept else said
 
 
 def _combined(given: Metadata, kept: Metadata) -> Metadata:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from grpc_tracing.headers.families import Metadata, Pair
 from grpc_tracing.headers.forwarding import Propagation, onward
@@ -19,13 +20,15 @@ P = ParamSpec("P")
 class Received:
     """What one call came with. A task that outlives the call shares it, and finds it ended."""
 
-    __slots__ = ("_known", "_metadata", "ended")
+    __slots__ = ("_ended", "_known", "_metadata", "_task")
 
-    def __init__(self, metadata: Sequence[Pair]) -> None:
+    def __init__(self, metadata: Sequence[Pair], task: asyncio.Task[Any] | None = None) -> None:
+        """`task`: the one whose end is the call's end; without one, `end` says it."""
         self._metadata = metadata
+        self._task = task
         # One attribute: threads of one call may ask by different rules.
         self._known: tuple[Propagation | None, Metadata] = (None, ())
-        self.ended = False
+        self._ended = False
 
     def onward(self, rule: Propagation) -> Metadata:
         """What goes on by `rule`; worked out once for all calls by one rule."""
@@ -35,9 +38,13 @@ class Received:
             self._known = (rule, pairs)
         return pairs
 
-    def end(self, _: object = None) -> None:
+    @property
+    def ended(self) -> bool:
         """The call is over: work that it left behind is no longer its own."""
-        self.ended = True
+        return self._ended or (self._task is not None and self._task.done())
+
+    def end(self) -> None:
+        self._ended = True
 
     def copy(self) -> Received:
         return Received(self._metadata)
@@ -46,9 +53,9 @@ class Received:
 _current: Final[contextvars.ContextVar[Received | None]] = contextvars.ContextVar("received headers", default=None)
 
 
-def keep(metadata: Sequence[Pair]) -> Received:
-    """Keeps the headers in this context; whoever serves the call ends them with it."""
-    received = Received(metadata)
+def keep(metadata: Sequence[Pair], task: asyncio.Task[Any] | None = None) -> Received:
+    """Keeps the headers in this context, until `task` is done or whoever serves the call ends them."""
+    received = Received(metadata, task)
     _current.set(received)
     return received
 
