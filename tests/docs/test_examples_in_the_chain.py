@@ -43,9 +43,10 @@ def test_with_a_hop_of_the_guide_between_svc1_and_svc3_all_headers_arrive(exampl
     assert notes == ([folded] if example.joins_duplicates else [])
 
 
-def test_with_a_hop_of_the_guide_behind_svc2s_sidecar_the_trace_is_one(example: Example) -> None:
+@pytest.mark.parametrize("position", ["svc1", "svc2"])  # svc3 calls nobody
+def test_with_a_hop_of_the_guide_behind_a_sidecar_the_trace_is_one(example: Example, position: str) -> None:
     command = shlex.join(map(str, example.command))
-    with mesh("--run", f"svc2={command}") as one:
+    with mesh("--run", f"{position}={command}") as one:
         stores = ("--traces", one.facts["traces"], "--otlp", one.facts["otlp_http"])
         ended = client("call", "--rpc", "all", "--target", one.target, *stores, "--json")
     assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h2.config
@@ -30,6 +30,8 @@ class WireLeaf:
         self._lock = threading.Lock()
         self._began: set[tuple[int, int]] = set()
         self._endings: dict[tuple[int, int], str] = {}
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Of the last call."""
 
     @property
     def began(self) -> int:
@@ -58,7 +60,9 @@ class WireLeaf:
 
     def _note(self, connection: int, http: h2.connection.H2Connection, event: Any) -> None:
         with self._lock:
-            if isinstance(event, h2.events.DataReceived):
+            if isinstance(event, h2.events.RequestReceived):
+                self.headers = list(event.headers)
+            elif isinstance(event, h2.events.DataReceived):
                 self._began.add((connection, event.stream_id))
                 if event.flow_controlled_length:
                     http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -109,16 +113,17 @@ class WireCaller:
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
-    def begin(self, rpc: str, timeout: str | None = None) -> int:
+    def begin(self, rpc: str, timeout: str | None = None, more: Sequence[tuple[str, str | bytes]] = ()) -> int:
         """Sends the headers and a message; gives the stream's number. `timeout` is such as ``300m``."""
         stream = self._http.get_next_available_stream_id()
-        headers = [
+        headers: list[tuple[str, str | bytes]] = [
             (":method", "POST"),
             (":scheme", "http"),
             (":path", f"/{SERVICES[0]}/{rpc}"),
             (":authority", "localhost"),
             ("content-type", "application/grpc"),
             ("te", "trailers"),
+            *more,
         ]
         self._http.send_headers(stream, headers + ([("grpc-timeout", timeout)] if timeout else []))
         self._http.send_data(stream, MESSAGE)

@@ -29,6 +29,8 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.util.Set;
 
@@ -41,6 +43,8 @@ final class Hop {
       "x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority", "x-datadog-origin", "x-datadog-tags",
       "x-cloud-trace-context", "x-amzn-trace-id", "uber-trace-id", "x-asm-prefer-tag",
       "x-lane", "end-user", "tenant-bin");
+
+  private static final Logger LOGGER = System.getLogger("hop");
 
   // excerpt: onward
 
@@ -61,7 +65,14 @@ final class Hop {
   }
 
   private static <T> void copy(Metadata.Key<T> key, Metadata from, Metadata to) {
-    from.getAll(key).forEach(value -> to.put(key, value));
+    for (T value : from.getAll(key)) {
+      if (value instanceof String text && !text.chars().allMatch(character -> character >= ' ' && character <= '~')) {
+        // gRPC has read what is no ASCII as U+FFFD, and would send it on as question marks.
+        LOGGER.log(Level.WARNING, "{0}: a value that is not printable ASCII stays behind", key.name());
+      } else {
+        to.put(key, value);
+      }
+    }
   }
 
   // excerpt end
