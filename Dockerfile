@@ -4,7 +4,10 @@
 # mesh: Envoy, the trace store and the requester as well, which is all that compose.yaml and the client's pod need.
 #   docker build --target mesh -t grpc-tracing-mesh .    docker run --network host grpc-tracing-mesh client call
 # Both run for linux/amd64 and linux/arm64, without root, with a read-only root file system and without a shell.
-ARG BASE_IMAGE=python:3.13-slim
+# By its digest, which holds for linux/amd64 and linux/arm64, so that two builds begin with the same bytes. Another one:
+#   docker buildx imagetools inspect python:3.13-slim    prints it, and --build-arg BASE_IMAGE=… tries it
+# renovate: datasource=docker depName=python
+ARG BASE_IMAGE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -46,7 +47,11 @@ def base_image() -> str:
     """What the images stand on: BASE_IMAGE, else the stand-in that .ci/docker makes, else the Dockerfile's own."""
     if chosen := os.environ.get("BASE_IMAGE"):
         return chosen
-    return STAND_IN if docker("images", "--quiet", STAND_IN) else "python:3.13-slim"
+    if docker("images", "--quiet", STAND_IN):
+        return STAND_IN
+    named = re.search(r"^ARG BASE_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert named
+    return named[1]
 
 
 @dataclass(frozen=True)
