@@ -47,11 +47,19 @@ def test_with_a_hop_of_the_guide_between_svc1_and_svc3_all_headers_arrive(exampl
     assert notes == ([folded] if example.joins_duplicates else [])
 
 
-@pytest.mark.parametrize("position", ["svc1", "svc2"])  # svc3 calls nobody
-def test_with_a_hop_of_the_guide_behind_a_sidecar_the_trace_is_one(example: Example, position: str) -> None:
-    command = shlex.join(map(str, example.command))
-    with mesh("--run", f"{position}={command}") as one:
+PLACES = {"svc1": "3", "svc2": "3", "svc3": "4"}
+"""How long the chain is: a hop of the guide has somebody to call, so that a fourth stands behind it in svc3's place."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_with_a_hop_of_the_guide_behind_a_real_sidecar_the_trace_is_one(example: Example, place: str) -> None:
+    hops = int(PLACES[place])
+    services = [f"svc{number}" for number in range(1, hops + 1)]
+    with mesh("--hops", PLACES[place], "--run", f"{place}={shlex.join(map(str, example.command))}") as one:
         stores = ("--traces", one.facts["traces"], "--otlp", one.facts["otlp_http"])
-        ended = client("call", "--rpc", "all", "--target", one.target, *stores, "--json")
+        chain = ("--target", one.target, "--expect", ",".join(services))
+        ended = client("call", "--rpc", "all", *chain, *stores, "--wait", "30s", "--timeout", "30s", "--json")
     assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended
-    assert [(call["traces"], call["spans"]) for call in ended.json["calls"]] == [(1, 7)] * 4
+    # The requester's, the ingress' and two of each hop but the last.
+    assert [(call["traces"], call["spans"]) for call in ended.json["calls"]] == [(1, 2 * hops + 1)] * 4
+    assert [call["path"] for call in ended.json["calls"]] == [[one for one in services if one != place]] * 4
