@@ -127,7 +127,7 @@ CAUSES: Final = {
             "header-lost",
             BREAKS,
             "-H or --require, and the records",
-            "{source} sent {key}, which is required, and {target} did not receive it: {between}",
+            "{source} sent {key}, which is required, and {target} did not receive {what}: {between}",
             "add the header to the hop's list (TALK_PROPAGATE_ALSO)",
         ),
         Cause(

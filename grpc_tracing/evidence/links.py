@@ -6,6 +6,7 @@ about its own hop; a hop without one is judged by its neighbours.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -61,6 +62,9 @@ class _End:
 
     def keys(self) -> set[str]:
         return {header.key for header in self.headers}
+
+    def of(self, key: str) -> list[Header]:
+        return [header for header in self.headers if header.key == key]
 
     def unread(self) -> set[str]:
         """Carriers whose value is not whole."""
@@ -372,13 +376,22 @@ class _Compared:
                 )  # fmt: skip
 
     def _required(self) -> Iterator[Finding]:
-        there = self.after.keys()
-        for key in sorted(set(self.context.required) & self.before.keys() - there):
-            if not carries_trace_id(key):
+        for key in sorted(set(self.context.required) & self.before.keys()):
+            if not carries_trace_id(key) and (what := self._missing(key)):
                 yield finding(
-                    "header-lost", source=self.before.service, key=key, target=self.after.service,
+                    "header-lost", source=self.before.service, key=key, target=self.after.service, what=what,
                     between=self._culprit(),
                 )  # fmt: skip
+
+    def _missing(self, key: str) -> str:
+        """In words, what of a key's headers did not arrive; a proxy may have folded several into one."""
+        left, arrived = self.before.of(key), self.after.of(key)
+        if not arrived:
+            return "it"
+        if len(arrived) >= len(left) or not all(one.whole for one in (*left, *arrived)):
+            return ""
+        lost = Counter(_items(left)) - Counter(_items(arrived))
+        return f"all {len(left)} of it" if lost else ""
 
     def _culprit(self) -> str:
         """Who may have done it, in words that blame nobody who left a record."""
@@ -398,6 +411,10 @@ def _new_trace(source: str, before: str, target: str, after: str, between: str) 
         after=after or "none",
         between=between,
     )
+
+
+def _items(headers: Sequence[Header]) -> Iterator[bytes]:
+    return (item.strip() for header in headers for item in header.value.split(b","))
 
 
 def _shortened(text: str) -> str:

@@ -15,8 +15,14 @@ from tests.client.run import client_beside
 from tests.support.processes import ROOT, environment, service
 
 TRACE, OTHER, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
-SENT = [f"traceparent: 00-{TRACE}-{SPAN}-01", "tracestate: a=1", "tracestate: b=2", "baggage: k=v"]
+SENT = [
+    f"traceparent: 00-{TRACE}-{SPAN}-01",
+    "tracestate: a=1",
+    "tracestate: b=2",
+    "baggage: k=v",
+]
 HEADERS = [word for header in SENT for word in ("-H", header)]
+LANES = ["-H", "x-lane: a", "-H", "x-lane: b"]
 
 
 def drop(key: str) -> Change:
@@ -37,6 +43,10 @@ def another_trace(received: Sequence[Pair]) -> Sequence[Pair]:
 
 def another_span(received: Sequence[Pair]) -> Sequence[Pair]:
     return [*drop("traceparent")(received), ("traceparent", f"00-{TRACE}-{'b' * 16}-01")]
+
+
+def drop_the_second_lane(received: Sequence[Pair]) -> Sequence[Pair]:
+    return [pair for pair in received if pair != ("x-lane", "b")]
 
 
 @asynccontextmanager
@@ -71,6 +81,12 @@ BREAKING: list[tuple[str, Change, str, int]] = [
     ("changes the trace id", another_trace, f"svc1 forwarded trace {TRACE} and svc3 received trace {OTHER}: ", 2),
     ("drops traceparent", drop("traceparent"), f"svc1 sent traceparent {TRACE} and svc3 did not receive it: ", 1),
     ("drops what was given with -H", drop("baggage"), "svc1 sent baggage, which is required, and svc3", 1),
+    (
+        "drops one of two that were given",
+        drop_the_second_lane,
+        "svc1 sent x-lane, which is required, and svc3 did not receive all 2 of it",
+        1,
+    ),
 ]
 
 
@@ -79,7 +95,7 @@ async def test_the_trace_is_broken_and_svc2_unknown_when_a_foreign_svc2(
     tmp_path: Path, change: Change, words: str, traces: int
 ) -> None:
     async with with_svc2_in_the_hands_of(tmp_path, change) as target:
-        ended = await client_beside("call", "--target", target, "--json", *HEADERS)
+        ended = await client_beside("call", "--target", target, "--json", *HEADERS, *LANES)
     assert (ended.code, ended.json["verdict"]) == (1, "broken"), ended
     for call in ended.json["calls"]:
         (problem,) = call["problems"]
