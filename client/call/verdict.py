@@ -117,11 +117,21 @@ def _notes(outcome: Outcome, evidence: Evidence, question: Question, seen: Seen 
     if question.unread and not evidence.findings:
         yield note("unread", reason=question.unread)
     yield from notes(outcome, evidence.stops, question.custom)
+    yield from _leniently(outcome, question)
     if seen and not evidence.unsampled:
         yield from seen.notes()
     last = evidence.stops[-1]
     if outcome.status == "OK" and last.hop is None and evidence.links[-1].holds is None and not evidence.findings:
         yield note("as-far-as", hop=evidence.stops[-2].service, last=last.service)
+
+
+def _leniently(outcome: Outcome, question: Question) -> Iterator[Note]:
+    """What a strict reading would have called wrong answers."""
+    if question.lenient and outcome.status == "OK" and not outcome.unreadable:
+        passed = wrong_answers(outcome.rpc, outcome.asked, outcome.responses, lenient=True)
+        for fault in wrong_answers(outcome.rpc, outcome.asked, outcome.responses)[:1]:
+            if fault not in passed:
+                yield note("leniently", fault=fault)
 
 
 def sent_id(sent: Iterable[Pair]) -> str:

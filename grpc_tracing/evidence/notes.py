@@ -20,6 +20,8 @@ NOTES: Final[Mapping[str, str]] = {
     "as-far-as": "connected as far as {hop}: {last} has nothing to forward",
     "no-span": "no span of {hop}: its proxy makes none, and passes the headers on",
     "no-span-of-ingress": "no span of the ingress: it makes none, and passes the headers on",
+    # Of the answers.
+    "leniently": "the answers were counted and no more, for they are not the contract's: {fault}",
     # Of the headers.
     "no-further": "{key} went no further than {hop} ({why})",
     "last-would-not": "{hop} is the last and would not forward {keys}",

@@ -55,6 +55,20 @@ async def babbling_hop() -> AsyncIterator[str]:
         yield address
 
 
+@asynccontextmanager
+async def answering_hop(answer: bytes, records: Sequence[bytes] = ()) -> AsyncIterator[str]:
+    """Serves on the address that it gives, and answers every call with these bytes, and these records behind them."""
+
+    async def reply(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async for _message in messages:
+            pass
+        context.set_trailing_metadata(tuple(("talk-hop-bin", record) for record in records))
+        yield answer
+
+    async with _serving(lambda _: reply) as address:
+        yield address
+
+
 def _relay(onward: grpc.aio.StreamStreamMultiCallable[bytes, bytes], change: Change) -> Handler:
     async def relay(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         received = [pair for pair in context.invocation_metadata() or () if pair[0] != "user-agent"]

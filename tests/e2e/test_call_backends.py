@@ -9,9 +9,12 @@ import asyncio
 import copy
 import json
 import re
+import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ import pytest
 from client.call import drive
 from client.call import run as call
 from client.cli import call_options, parser
-from client.usage import UsageError
+from tests.client.certificates import Files, issue
 from tests.client.http_stub import http_stub
+from tests.client.run import client
 from tests.mesh.support import Mesh, mesh
 from tests.support.processes import Chain, chain
 
@@ -270,9 +274,50 @@ def test_a_request_id_of_free_text_leaves_no_call_broken(whole: Mesh) -> None:
     assert run.verdict in {"connected", "unproven"}, said(run)
 
 
-def test_a_cut_file_of_spans_and_a_missing_one_are_wrong_usage(tmp_path: Path) -> None:
+def test_a_cut_file_of_spans_and_a_missing_one_are_wrong_usage_in_one_line(tmp_path: Path) -> None:
     cut = tmp_path / "spans.json"
     cut.write_text('{"resourceSpans": [{"resource": {"attr')
     for path in (cut, tmp_path / "none.json"):
-        with pytest.raises(UsageError):
-            call_options(parser().parse_args(["call", "--traces", str(path)]))
+        ended = client("call", "--traces", str(path))
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended
+        assert str(path) in ended.err
+
+
+def test_an_unknown_authority_of_the_backend_is_named_and_costs_no_verdict(recording: Chain, tmp_path: Path) -> None:
+    files = issue(tmp_path, "backend.example")
+    with _https(files) as url:
+        unknown = judged(recording.target, "--traces", url)
+        known = judged(recording.target, "--traces", url, "--traces-ca", files.ca)
+    assert (unknown.verdict, known.verdict) == ("connected", "connected")
+    assert "shows a certificate of an unknown CA: give --traces-ca FILE" in said(unknown)
+    assert "unknown CA" not in said(known)
+
+
+@contextmanager
+def _https(files: Files) -> Iterator[str]:
+    """Knows no path."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.cert, files.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        serving.join()
+
+
+def test_a_trace_context_that_all_calls_share_proves_no_call_by_anothers_spans() -> None:
+    """Every other call of svc1's loses all headers; the spans of the whole ones stand under the same trace id."""
+    shared = ("-H", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "-H", "x-request-id: one")
+    with mesh("--run", f"svc1='{sys.executable}' -m tests.mesh.foreign_hop every-2") as one:
+        run = judged(one.target, *shared, "--repeat", "6", "--traces", one.facts["traces"], "--wait", "3s")
+    verdicts = [made.judgement.verdict for made in run.calls]
+    assert run.verdict == "broken", verdicts
+    assert all(verdict != "connected" for verdict in verdicts[1::2]), verdicts
+
+
+def test_one_call_in_ten_that_loses_its_headers_is_found() -> None:
+    with mesh("--run", f"svc2='{sys.executable}' -m tests.mesh.foreign_hop every-10") as one:
+        run = judged(one.target, "--repeat", "10")
+    assert [made.judgement.verdict for made in run.calls] == ["connected"] * 9 + ["broken"]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.foreign import Change, Pair, babbling_hop, foreign_hop, hanging_hop
-from tests.client.run import client_beside
-from tests.support.processes import ROOT, environment, service
+from protos.landing_pb2 import TalkResponse, TalkResult
+from tests.client.foreign import Change, Pair, answering_hop, babbling_hop, foreign_hop, hanging_hop
+from tests.client.run import client, client_beside
+from tests.support.processes import ROOT, chain, environment, service
 
 TRACE, OTHER, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
 SENT = [
@@ -113,6 +114,38 @@ async def test_answers_that_cannot_be_read_are_told() -> None:
         assert call["problems"][0] == "1 of the answers cannot be read: not a TalkResponse [unreadable-answers]"
     assert (loaded.code, list(loaded.json["errors"])) == (1, ["WRONG_ANSWERS"]), loaded
     assert "Traceback" not in called.err + loaded.err
+
+
+NEWER = TalkResponse(status=200, results=[TalkResult(kv={"data": "Hello, thanks"})]).SerializeToString()
+
+
+async def test_the_newer_samples_answers_are_counted_and_it_says_so() -> None:
+    one = ("--rpc", "Talk", "--expect", "svc1", "--json")
+    async with answering_hop(NEWER) as target:
+        newer = await client_beside("call", "--target", target, "--service", "hello.LandingService", *one)
+        strict = await client_beside("call", "--target", target, *one)
+    assert (newer.code, newer.json["verdict"]) == (3, "unproven"), newer
+    assert (
+        "note: the answers were counted and no more, for they are not the contract's: answer 1: idx None" in newer.err
+    )
+    assert (strict.code, strict.json["verdict"]) == (1, "failed"), strict
+
+
+def test_our_own_chain_under_the_newer_name_is_connected_and_needs_no_leniency(tmp_path: Path) -> None:
+    with chain(tmp_path) as whole:
+        ended = client("call", "--target", whole.target, "--service", "hello.LandingService", "--json")
+    assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended
+    assert [call["path"] for call in ended.json["calls"]] == [["svc1", "svc2", "svc3"]] * 4
+    assert "counted" not in ended.err
+
+
+async def test_hostile_trailers_end_at_grpcs_limit_in_one_line() -> None:
+    async with answering_hop(NEWER, [b"\x0a\xff" * 100_000] * 1000) as target:
+        ended = await client_beside("call", "--target", target, "--rpc", "Talk", "--timeout", "30s")
+    assert ended.code == 1, ended
+    (line,) = [line for line in ended.out.splitlines() if line.endswith("[call-failed]")]
+    assert "RESOURCE_EXHAUSTED" in line
+    assert "Traceback" not in ended.out + ended.err
 
 
 async def test_a_call_past_its_deadline_says_how_long_it_waited() -> None:
