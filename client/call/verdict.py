@@ -152,6 +152,7 @@ def _status_problem(outcome: Outcome, seen: Seen | None) -> Iterator[Finding]:
     elif outcome.status != "OK":
         message = outcome.message and f": {outcome.message}"
         yield finding("call-failed", outcome.status, status=outcome.status, message=message)
+        yield from seen.gone() if seen else ()
 
 
 def _answer_problems(outcome: Outcome, *, lenient: bool) -> list[Finding]:

@@ -46,6 +46,13 @@ CAUSES: Final = {
             "--traces names the deepest hop that left a span; a hop that hangs looks so, a dead one gives UNAVAILABLE",
         ),
         Cause(
+            "went-away",
+            FAILS,
+            "spans: its sidecar lost the connection to it (response_flags UC), then found nobody (UF)",
+            "{hop} went away during the call (connection lost){since}",
+            "read the last words of its process: it ended, or was ended, while it served this call",
+        ),
+        Cause(
             "wrong-answers",
             FAILS,
             "the answers",

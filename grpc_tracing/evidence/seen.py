@@ -42,6 +42,15 @@ class Seen:
             return [Link(a, b, None, (), (empty,)) for a, b in pairwise(places)]
         return [self._link(number, a, b) for number, (a, b) in enumerate(pairwise(places))]
 
+    def gone(self) -> Iterator[Finding]:
+        """A service that ended while it served the call, as Envoy's response flags of its own sidecar tell it."""
+        for name in self.picture.expected:
+            entries = sorted(self.picture.at(name, Kind.SERVER), key=lambda span: span.start_ns)
+            flags = [span.attribute("response_flags") for span in entries]
+            if "UC" in flags:
+                since = "UF" in flags[flags.index("UC") :]
+                yield finding("went-away", hop=name, since=", and nothing listens there since" if since else "")
+
     def notes(self) -> Iterator[Note]:
         """What is missing from a trace that is whole all the same."""
         if not self.picture.spans:

@@ -52,6 +52,11 @@ TORN = span("g", "svc2", trace=U, kind="client")
 CASES: dict[str, Callable[[], Judgement]] = {
     "call-failed": lambda: judge(outcome(SVC1, status="UNAVAILABLE", message="refused"), Question(expected=EXPECTED)),
     "no-answer": lambda: judge(outcome(status="DEADLINE_EXCEEDED"), Question(expected=EXPECTED)),
+    "went-away": lambda: judge(
+        outcome(status="UNAVAILABLE"),
+        Question(expected=EXPECTED),
+        seen=Seen(Picture((*MESH[:5], replace(MESH[5], attributes=(("response_flags", "UC"),))), EXPECTED)),
+    ),
     "wrong-answers": lambda: judge(outcome(SVC1, SVC2, SVC3, responses=()), Question(expected=EXPECTED)),
     "unreadable-answers": lambda: judge(outcome(SVC1, SVC2, SVC3, unreadable=1), Question(expected=EXPECTED)),
     "not-forwarded": lambda: by_records(

@@ -117,10 +117,11 @@ def _holds(ended: Finished, said: Said) -> None:
 def test_a_hop_that_ends_during_the_call_is_a_failure_that_names_it() -> None:
     command = f"'{sys.executable}' -m tests.mesh.foreign_hop like-go"
     with mesh("--run", f"svc2={command}") as one:
-        ended = call(one, "--rpc", "Talk", "--repeat", "2")
+        stores = ("--traces", one.facts["traces"], "--otlp", one.facts["otlp_http"])
+        ended = call(one, "--rpc", "Talk", "--repeat", "2", *stores)
     assert ended.code == 1, ended.out
-    assert "failed" in ended.out
-    assert "svc2" in ended.out
+    assert "failed: 2 of 2 calls did not succeed" in ended.out
+    assert "svc2 went away during the call (connection lost), and nothing listens there since [went-away]" in ended.out
 
 
 @pytest.fixture(scope="module")
