@@ -179,7 +179,10 @@ def test_the_trace_store_listens_where_the_topology_says() -> None:
     assert set(pod.ports.values()) == ports
     (args,) = (_containers(d)[0]["args"] for d in cluster.of("Deployment") if d["metadata"]["name"] == "traces")
     assert args[:2] == ["grpc_tracing", "store"]
-    assert {int(value.rpartition(":")[2]) for value in args[3::2]} == ports
+    given = list(zip(args[2::2], args[3::2], strict=True))
+    assert {int(value.rpartition(":")[2]) for option, value in given if option != "--allowed-host"} == ports
+    # Under its names in the cluster: the requester's job asks it by them.
+    assert {value for option, value in given if option == "--allowed-host"} >= {"traces", "*.svc"}
 
 
 def test_only_the_ingress_retries() -> None:
