@@ -99,9 +99,9 @@ def _judge_all(
     calls_of = trace_ids_of(made)
     return tuple(
         Judged(
-            one.outcome, judge(one.outcome, question, Context(one.outcome.sent, (), calls_of, number), picture), picture
+            one.outcome, judge(one.outcome, question, Context(one.outcome.sent, (), (), calls_of, number), shown), shown
         )
-        for number, (one, picture) in enumerate(zip(made, seen, strict=True), start=1)
+        for number, (one, shown) in enumerate(zip(made, seen, strict=True), start=1)
     )
 
 

@@ -77,7 +77,9 @@ def judge(outcome: Outcome, question: Question, context: Context = _ALONE, seen:
     `seen` is what a trace backend shows of it, where one was read.
     """
     keys = {*allowed_keys(outcome.hops, question.custom), *question.required}
-    evidence = weigh(outcome.hops, question.expected, replace(context, required=frozenset(keys)), seen)
+    evidence = weigh(
+        outcome.hops, question.expected, replace(context, required=frozenset(keys), given=question.custom), seen
+    )
     failures = [*_status_problem(outcome, seen), *_answer_problems(outcome, lenient=question.lenient)]
     findings = _findings(outcome, evidence, question, failed=bool(failures))
     ids = distinct(reported_id(hop) for hop in outcome.hops)

@@ -14,12 +14,13 @@ from grpc_tracing.evidence.causes import Finding, finding
 from grpc_tracing.evidence.kept import WHY, breaking
 from grpc_tracing.evidence.path import PathHop, called_nobody, ends_the_path
 from grpc_tracing.evidence.records import Header, HopRecord, contexts, reported_id
-from grpc_tracing.headers.families import REQUEST_ID, Metadata, carries_trace_id
-from grpc_tracing.headers.forwarding import GOES_ON
+from grpc_tracing.headers.families import REQUEST_ID, Metadata, carries_trace_id, is_span_key
+from grpc_tracing.headers.forwarding import GOES_ON, Decision
 from grpc_tracing.headers.reading import TraceContext, distinct, in_32_digits, same_trace
 
 REQUESTER = "requester"
 _SHOWN = 40
+_KEY_ONLY = frozenset({Decision.UNLISTED, Decision.REFUSED})  # their values are not in a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,13 @@ class Link:
 class Context:
     """What the judging of one call needs beside its records.
 
-    `required` are the keys given with -H or --require. `calls_of` maps each trace id of the run to the number of the
-    call that it belongs to, from 1; `number` is this call's own.
+    `required` are the keys given with -H or --require that a hop's list names; `given` are all of -H. `calls_of` maps
+    each trace id of the run to the number of the call that it belongs to, from 1; `number` is this call's own.
     """
 
     sent: Metadata = ()
     required: Collection[str] = ()
+    given: Collection[str] = ()
     calls_of: Mapping[str, int] = field(default_factory=dict)
     number: int = 1
 
@@ -376,19 +378,26 @@ class _Compared:
                 )  # fmt: skip
 
     def _required(self) -> Iterator[Finding]:
-        for key in sorted(set(self.context.required) & self.before.keys()):
+        for key in sorted({*self.context.required, *self._given()} & self.before.keys()):
             if not carries_trace_id(key) and (what := self._missing(key)):
                 yield finding(
                     "header-lost", source=self.before.service, key=key, target=self.after.service, what=what,
                     between=self._culprit(),
                 )  # fmt: skip
 
+    def _given(self) -> Collection[str]:
+        """What was sent on purpose has to reach the first hop; a record too long for it may leave out bare keys."""
+        complete = any(one.decision in _KEY_ONLY for one in self.after.headers)
+        if not self.before.sent or not complete:
+            return ()
+        return [key for key in self.context.given if not is_span_key(key)]
+
     def _missing(self, key: str) -> str:
         """In words, what of a key's headers did not arrive; a proxy may have folded several into one."""
         left, arrived = self.before.of(key), self.after.of(key)
         if not arrived:
             return "it"
-        if len(arrived) >= len(left) or not all(one.whole for one in (*left, *arrived)):
+        if len(arrived) >= len(left) or not all(map(_shows_its_value, (*left, *arrived))):
             return ""
         lost = Counter(_items(left)) - Counter(_items(arrived))
         return f"all {len(left)} of it" if lost else ""
@@ -411,6 +420,10 @@ def _new_trace(source: str, before: str, target: str, after: str, between: str) 
         after=after or "none",
         between=between,
     )
+
+
+def _shows_its_value(header: Header) -> bool:
+    return header.whole and header.decision not in _KEY_ONLY
 
 
 def _items(headers: Sequence[Header]) -> Iterator[bytes]:

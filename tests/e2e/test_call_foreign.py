@@ -105,6 +105,37 @@ async def test_the_trace_is_broken_and_svc2_unknown_when_a_foreign_svc2(
         assert (call["traces"], call["hops"][1]) == (traces, {"service": "svc2", "record": "unknown"})
 
 
+BEFORE_SVC1: list[tuple[str, Change, str]] = [
+    ("drops traceparent", drop("traceparent"), f"requester sent traceparent {TRACE} and svc1 did not receive it"),
+    ("changes the trace id", another_trace, f"requester forwarded trace {TRACE} and svc1 received trace {OTHER}"),
+    ("drops what was given with -H", drop("baggage"), "requester sent baggage, which is required, and svc1"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [row[1:] for row in BEFORE_SVC1], ids=[row[0] for row in BEFORE_SVC1])
+async def test_the_trace_is_broken_where_an_ingress(tmp_path: Path, change: Change, words: str) -> None:
+    with chain(tmp_path) as whole:
+        async with foreign_hop(whole.target, change) as ingress:
+            ended = await client_beside("call", "--target", ingress, "--rpc", "Talk", "--json", *HEADERS)
+    assert (ended.code, ended.json["verdict"]) == (1, "broken"), ended
+    assert ended.json["calls"][0]["problems"][-1].startswith(words)
+
+
+ROOT_ID, SELF = "Root=1-67891233-abcdef012345678912345678", "Self=1-67891234-12456789abcdef0123456789"
+
+
+@pytest.mark.parametrize("value", [f"{ROOT_ID};{SELF}", f"{SELF};{ROOT_ID}"])
+async def test_amazons_header_is_held_by_its_root_in_either_order(tmp_path: Path, value: str) -> None:
+    sent = ("--rpc", "Talk", "--json", "-H", f"x-amzn-trace-id: {value}")
+    async with with_svc2_in_the_hands_of(tmp_path, lambda received: received) as target:
+        whole = await client_beside("call", "--target", target, *sent)
+    (tmp_path / "torn").mkdir()
+    async with with_svc2_in_the_hands_of(tmp_path / "torn", drop("x-amzn-trace-id")) as target:
+        torn = await client_beside("call", "--target", target, *sent)
+    assert (whole.code, whole.json["calls"][0]["trace_id"]) == (0, "67891233abcdef012345678912345678"), whole
+    assert (torn.code, torn.json["verdict"]) == (1, "broken"), torn
+
+
 async def test_answers_that_cannot_be_read_are_told() -> None:
     async with babbling_hop() as target:
         called = await client_beside("call", "--target", target, "--json")
