@@ -6,13 +6,14 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'TEXT'
-usage: ./check.sh [--quick | --long] [--junit FILE] [WORD ...]
+usage: ./check.sh [--quick | --long | --cluster] [--junit FILE] [WORD ...]
        ./check.sh soak | chaos [WORD ...]
 
 Lint, types and tests; exit code 0 when all of it is well. Other words go to pytest.
 
   --quick       lint, types, and the tests that start no process: seconds
   --long        what asks much of others too, and many more examples for the tests by examples
+  --cluster     the tests on the cluster that KUBECONFIG names, alone: docs/kubernetes.md
   --junit FILE  a report in JUnit's format, for a CI system
   soak, chaos   a load for minutes; processes that are killed and paused. One test at a time
 
@@ -26,7 +27,7 @@ refuse() {
   exit 2
 }
 
-marks="not soak and not chaos and not long"
+marks="not soak and not chaos and not long and not cluster"
 examples=default
 quick=
 alone=
@@ -45,7 +46,8 @@ while [ "$left" -gt 0 ]; do
   case $word in
     --help | -h) usage && exit ;;
     --quick) quick=yes ;;
-    --long) marks="not soak and not chaos" examples=long ;;
+    --cluster) alone=cluster ;;
+    --long) marks="not soak and not chaos and not cluster" examples=long ;;
     --junit=*) junit=${word#*=} ;;
     --junit)
       [ "$left" -gt 0 ] || refuse "--junit needs a file"

@@ -28,6 +28,7 @@ from grpc_tracing.evidence.records import Header, HopRecord
 from grpc_tracing.headers.forwarding import GOES_ON, Decision
 from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
+from grpc_tracing.spans.names import operation
 
 # Seconds: until a step is told of, between updates on a terminal, and between lines elsewhere.
 _PATIENCE, _REFRESH, _PLAIN_EVERY = 2.0, 0.1, 10.0
@@ -328,7 +329,7 @@ def _tree(picture: Picture) -> Tree:
 
 def _span(picture: Picture, span: Span) -> str:
     place = picture.place(span)
-    name = span.name.rpartition("/")[2]  # Envoy's names are paths: /package.Service/Method
+    name = operation(span, next(iter(picture.above(span)), None))
     several = len({one.trace_id for one in picture.tops()}) > 1
     took = f"{span.duration_ms:.1f} ms{', error' if span.error else ''}"
     trace = f"(trace {span.trace_id})" if several and span in picture.tops() else ""

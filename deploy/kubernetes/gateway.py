@@ -1,5 +1,6 @@
 """The way into the mesh: the ingress gateway's Service, its address, and a forwarded port where there is none."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,11 +47,12 @@ class Gateway:
         except DeployError:
             return self.service(kubectl) is not None
 
-    def missing(self) -> str:
+    def missing(self, data: Kubectl) -> str:
         if self.is_ours:
+            look = data.shown("describe", GATEWAYS, GATEWAY, "--namespace", self.namespace)
             return (
                 f"the mesh has started nothing for the Gateway {GATEWAY} in {self.namespace}: does it serve the"
-                f" GatewayClass istio? See kubectl describe {GATEWAYS} {GATEWAY} -n {self.namespace}"
+                f" GatewayClass istio? See {look}"
             )
         fix = "create one in the ASM console" if self.asm else "install Istio's gateway"
         return (
@@ -58,10 +60,10 @@ class Gateway:
             f" {fix}, or name its namespace with --ingress-namespace"
         )
 
-    def closed(self, service: Object) -> str:
+    def closed(self, service: Object, data: Kubectl, mesh: Kubectl) -> str:
         """What to say where its Service does not open our port."""
         name = service["metadata"]["name"]
-        fix = _ASM_FIX if self.asm else f"  {_patch(name, self.namespace)}"
+        fix = _asm_fix(mesh) if self.asm else f"  {_patch(data, name, self.namespace)}"
         return (
             f"the ingress gateway's Service {name} does not open port {PORT}, so test.sh forwards one;"
             f" to open it for good:\n{fix}"
@@ -87,7 +89,7 @@ class Gateway:
         """HOST:PORT to call for as long as the block runs."""
         service = self.service(kubectl)
         if service is None:
-            raise DeployError(self.missing())
+            raise DeployError(self.missing(kubectl))
         address = self.address(service)
         if address:
             yield address
@@ -104,12 +106,14 @@ def _pod_labels(deployment: Object) -> dict[str, str]:
     return labels
 
 
-_ASM_FIX = f"""\
-  kubectl edit istiogateways -n istio-system   (at the ASM instance), and under spec.ports:
-  - {{name: grpc-tracing, port: {PORT}, targetPort: {PORT}, protocol: TCP}}"""
+def _asm_fix(mesh: Kubectl) -> str:
+    return (
+        f"  {mesh.shown('edit', 'istiogateways', '--namespace', 'istio-system')}   and under spec.ports:\n"
+        f"  - {{name: grpc-tracing, port: {PORT}, targetPort: {PORT}, protocol: TCP}}"
+    )
 
 
-def _patch(name: str, namespace: str) -> str:
-    port = f'{{"name": "grpc-tracing", "port": {PORT}, "targetPort": {PORT}, "appProtocol": "grpc"}}'
-    add = f'[{{"op": "add", "path": "/spec/ports/-", "value": {port}}}]'
-    return f"kubectl patch service {name} -n {namespace} --type json -p '{add}'"
+def _patch(data: Kubectl, name: str, namespace: str) -> str:
+    port = {"name": "grpc-tracing", "port": PORT, "targetPort": PORT, "appProtocol": "grpc"}
+    add = json.dumps([{"op": "add", "path": "/spec/ports/-", "value": port}])
+    return data.shown("patch", "service", name, "--namespace", namespace, "--type", "json", "--patch", add)

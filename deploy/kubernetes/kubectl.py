@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,10 @@ _FORWARDS_WITHIN = 20.0
 """Seconds until a forwarded port has to be open."""
 
 
+class Forbidden(DeployError):  # noqa: N818 - reads as what it says
+    """The server answers, and does not let the user do it."""
+
+
 class Access(NamedTuple):
     """What somebody wants to do to a kind of object in a namespace."""
 
@@ -32,11 +37,15 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True)
 class Kubectl:
-    """name: what messages call the server; kubeconfig: as in the variable KUBECONFIG, empty for the user's own."""
+    """name: what messages call the server; kubeconfig: as in the variable KUBECONFIG, empty for the user's own.
+
+    variable: the one that names its kubeconfig, for commands that messages print.
+    """
 
     name: str
     kubeconfig: str = ""
     context: str = ""
+    variable: str = "KUBECONFIG"
     _environment: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,11 +61,17 @@ class Kubectl:
     def command(self, *arguments: str) -> list[str]:
         return ["kubectl", *(["--context", self.context] if self.context else []), *arguments]
 
+    def shown(self, *arguments: str) -> str:
+        """A command that works in the user's shell as it stands, for this server."""
+        variable = "" if self.variable == "KUBECONFIG" else f"KUBECONFIG=${self.variable} "
+        return f"{variable}{shlex.join(self.command(*arguments))}"
+
     def must(self, *arguments: str, given: str | None = None) -> str:
         """What it says; DeployError with its own words where it fails."""
         done = self(*arguments, given=given)
         if done.returncode != 0:
-            raise DeployError(f"kubectl {' '.join(arguments[:2])} failed at {self.name}: {done.stderr.strip()}")
+            text = f"kubectl {' '.join(arguments[:2])} failed at {self.name}: {done.stderr.strip()}"
+            raise Forbidden(text) if "(Forbidden)" in done.stderr else DeployError(text)
         return done.stdout
 
     def find(self, *what: str, namespace: str = "") -> list[Object]:
@@ -65,6 +80,10 @@ class Kubectl:
         text = self.must("get", *what, *where, "--output", "json", "--ignore-not-found", _ANSWERS_WITHIN)
         found = json.loads(text) if text.strip() else {"items": []}
         return list(found["items"]) if "items" in found else [found]
+
+    def namespace(self, name: str) -> Object | None:
+        """None where there is none. Forbidden where the user may not look."""
+        return next(iter(self.find("namespace", name)), None)
 
     def server_version(self) -> str | None:
         """None where nobody answers."""
@@ -78,6 +97,9 @@ class Kubectl:
 
     def why_silent(self) -> str:
         return last_line(self("version", "--output", "json", _ANSWERS_WITHIN))
+
+    def where_to_look(self) -> str:
+        return f"see {self.variable}, and whether its API is open"
 
     def api_versions(self) -> set[str]:
         return set(self.must("api-versions", _ANSWERS_WITHIN).split())

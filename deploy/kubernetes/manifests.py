@@ -130,6 +130,11 @@ def is_the_mesh_s(found: Object) -> bool:
     return group(found).endswith(".istio.io")
 
 
+def is_ours(found: Object) -> bool:
+    key, _, value = OURS.partition("=")
+    return bool(found["metadata"].get("labels", {}).get(key) == value)
+
+
 def is_namespace(found: Object) -> bool:
     return bool(found["kind"] == "Namespace")
 
@@ -150,14 +155,21 @@ def dump(objects: Iterable[Object]) -> str:
     return yaml.safe_dump_all(objects, sort_keys=False)
 
 
-def has(objects: Iterable[Object], kind: str, api_group: str) -> bool:
-    return any(found["kind"] == kind and group(found) == api_group for found in objects)
+def of_kind(objects: Iterable[Object], kind: str, api_group: str) -> Iterator[Object]:
+    return (found for found in objects if found["kind"] == kind and group(found) == api_group)
 
 
 def has_named(objects: Iterable[Object], kind: str, name: str) -> bool:
     return any((found["kind"], found["metadata"]["name"]) == (kind, name) for found in objects)
 
 
+def is_ambient(objects: Iterable[Object]) -> bool:
+    """Whether the namespace asks for ztunnel in place of sidecars."""
+    labels = (one["metadata"].get("labels", {}) for one in objects if is_namespace(one))
+    return any(one.get(DATAPLANE_MODE) == "ambient" for one in labels)
+
+
+DATAPLANE_MODE = "istio.io/dataplane-mode"
 PROVIDER = "grpc-tracing"
 EXTENSION_PROVIDER = {
     "extensionProviders": [

@@ -5,41 +5,40 @@ only one is named it gets both.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 
 from chain import topology
-from deploy.kubernetes import manifests, removal, rollout, tracing
-from deploy.kubernetes.checks import Target, check
-from deploy.kubernetes.gateway import Gateway
+from deploy.kubernetes import applying, fields, manifests, removal, rollout, status, testing, tracing
+from deploy.kubernetes.checks import check
+from deploy.kubernetes.findings import Target
+from deploy.kubernetes.gateway import GATEWAY, Gateway
 from deploy.kubernetes.kubectl import Kubectl, Object
-from deploy.kubernetes.manifests import OURS, Images, is_namespace
-from deploy.steps import ROOT, DeployError, call_requester, carry_out, names_target, need, run, say
+from deploy.kubernetes.manifests import Images
+from deploy.steps import ROOT, DeployError, carry_out, need, run, say
 from grpc_tracing.arguments import Parser
 from grpc_tracing.printable import printable
 
 NAMESPACE = topology.NAMESPACE
 OVERLAY = {"k8s": "istio", "asm": "asm"}
-_FIELD_MANAGER = "--field-manager=grpc-tracing"
 _TRACES = "traces"
+_GATEWAY_API = "gateway.networking.k8s.io"
 _WITH_HELP = "a component under k8s/components on top of the overlay; as often as wanted"
 
 
 def apply(place: str, arguments: list[str]) -> int:
-    """`up` (also when nothing is said), `down` or `check`."""
+    """`up` (also when nothing is said), `down`, `check` or `status`."""
     parsed = parser(place).parse_args(arguments)
-    action = {"up": _up, "down": _down, "check": _look}[parsed.action]
+    action = {"up": _up, "down": _down, "check": _look, "status": _status}[parsed.action]
     return carry_out(place, lambda: action(place, parsed), failed=1)
 
 
 def test(place: str, arguments: list[str]) -> int:
     """The requester's exit code; 2 where nothing can be called."""
     parsed, requester = test_parser(place).parse_known_args(arguments)
-    return carry_out(place, lambda: _test(place, parsed, requester), failed=2)
+    return carry_out(place, lambda: testing.run(place, *_servers(parsed), parsed, requester), failed=2)
 
 
 def test_parser(place: str) -> Parser:
@@ -49,6 +48,7 @@ def test_parser(place: str) -> Parser:
         description="Drives all four patterns through the ingress gateway and gives the verdict.",
     )
     _add_servers(found)
+    found.add_argument("--in-cluster", action="store_true", help="call from a Job in the cluster, and show its log")
     return found
 
 
@@ -56,7 +56,7 @@ def parser(place: str) -> Parser:
     """Of `./apply.sh k8s` and `./apply.sh asm`."""
     found = Parser(prog=f"./apply.sh {place}", description="Puts the chain into a cluster whose mesh is Istio's.")
     add = found.add_argument
-    add("action", nargs="?", choices=("up", "down", "check"), default="up")
+    add("action", nargs="?", choices=("up", "down", "check", "status"), default="up")
     add("--namespace", metavar="NAME", default=NAMESPACE, help="of the workloads that check shows [%(default)s]")
     add("--overlay", metavar="NAME", default=OVERLAY[place], help="under k8s/overlays, or a folder [%(default)s]")
     add("--with", dest="components", metavar="NAME", action="append", default=[], help=_WITH_HELP)
@@ -64,6 +64,8 @@ def parser(place: str) -> Parser:
     add("--mesh-image", metavar="IMAGE", help="of the client and the trace store [that of --image, its tag with -mesh]")
     add("--build", action="store_true", help="build both images under these names first")
     add("--push", action="store_true", help="and push them to their registry")
+    add("--dry-run", action="store_true", help="show what would change on which server, and change nothing")
+    add("--take-over", action="store_true", help="also set the fields that somebody else has set")
     add("--timeout", metavar="SECONDS", type=int, default=180, help="until all pods have to be ready [%(default)s]")
     _add_servers(found)
     return found
@@ -82,7 +84,8 @@ def _servers(parsed: argparse.Namespace) -> tuple[Kubectl, Kubectl]:
     own = os.environ.get("KUBECONFIG", "")
     data = Kubectl("the cluster", own, parsed.context)
     named = os.environ.get("MESH_KUBECONFIG", "")
-    mesh = Kubectl("the mesh", named or own, parsed.mesh_context or ("" if named else parsed.context))
+    context = parsed.mesh_context or ("" if named else parsed.context)
+    mesh = Kubectl("the mesh", named or own, context, "MESH_KUBECONFIG" if named else "KUBECONFIG")
     return data, mesh
 
 
@@ -93,25 +96,61 @@ def _up(place: str, parsed: argparse.Namespace) -> int:
     say(place, f"{len(objects)} objects, from the overlay {' and '.join([parsed.overlay, *parsed.components])}")
     gateway = _gateway(objects, parsed, place)
     target = Target(place, data, mesh, objects, gateway)
+    how = applying.Applying(place, take_over=parsed.take_over)
+    if parsed.dry_run:
+        return _show(target, images, how)
     _check(place, target)
     objects = _fitted(target)
     target = replace(target, objects=objects)
     if images:
         _provide(place, parsed, images)
         manifests.set_images(objects, images)
-    for server, its in reversed(target.servers()):  # the mesh's rules first: no pod runs without them
-        _apply(place, server, its)
+    there = applying.standing(data)
+    objects = fields.without_replicas(objects, there)
+    target = replace(target, objects=objects)
+    _put(how, target)
+    applying.told_of_foreign_fields(place, data, there)
     for server, kinds in removal.kinds_by_server(data, mesh).items():
         removal.prune(place, server, kinds, objects)
     deployments = [found for found in objects if found["kind"] == "Deployment"]
     rollout.wait(place, data, deployments, gateway, parsed.timeout)
-    rollout.check_sidecars(data)
+    if not manifests.is_ambient(objects):
+        rollout.check_sidecars(data)
     _print_places(place, target)
+    return 0
+
+
+def _show(target: Target, images: Images | None, how: applying.Applying) -> int:
+    """What up would change, with what the checks find: they fail nothing here."""
+    for finding in check(target):
+        say(target.place, f"{finding.kind}: {finding.text}")
+    objects = _fitted(target)
+    if images:
+        manifests.set_images(objects, images)
+    objects = fields.without_replicas(objects, applying.standing(target.data))
+    for server, its in reversed(replace(target, objects=objects).servers()):
+        sys.stdout.write(printable(applying.preview(how, server, its), keep="\n\t"))
     return 0
 
 
 def _look(place: str, parsed: argparse.Namespace) -> int:
     """Who traces, as a table: the ingress gateway and every workload of a namespace, the user's own as well."""
+    seen, found = _seen(place, parsed)
+    table = tracing.table(list(tracing.rows(found, seen)))
+    sys.stdout.write(printable(table, keep="\n"))  # names of providers are free text
+    return 0
+
+
+def _status(place: str, parsed: argparse.Namespace) -> int:
+    """What runs of ours, and how it traces."""
+    data, _ = _servers(parsed)
+    seen, found = _seen(place, parsed)
+    sys.stdout.write(printable(status.table(data, found, seen), keep="\n"))
+    return 0
+
+
+def _seen(place: str, parsed: argparse.Namespace) -> tuple[tracing.Seen, list[Object]]:
+    """What the servers say of tracing, and the workloads that it concerns: the ingress gateway first."""
     data, mesh = _servers(parsed)
     for server in dict.fromkeys((data, mesh)):
         if server.server_version() is None:
@@ -124,9 +163,7 @@ def _look(place: str, parsed: argparse.Namespace) -> int:
         say(place, f"could not be seen: {hidden}")
     if not found:
         say(place, f"no Deployment in {parsed.namespace}: --namespace names that of your services")
-    table = tracing.table(list(tracing.rows([*([gateway] if gateway else []), *found], seen)))
-    sys.stdout.write(printable(table, keep="\n"))  # names of providers are free text
-    return 0
+    return seen, [*([gateway] if gateway else []), *found]
 
 
 def _fitted(target: Target) -> list[Object]:
@@ -158,7 +195,7 @@ def _images(parsed: argparse.Namespace, objects: list[Object]) -> Images | None:
 
 
 def _gateway(objects: Iterable[Object], parsed: argparse.Namespace, place: str) -> Gateway:
-    if manifests.has(objects, "Gateway", "gateway.networking.k8s.io"):
+    if any(one["metadata"]["name"] == GATEWAY for one in manifests.of_kind(objects, "Gateway", _GATEWAY_API)):
         return Gateway.of_the_gateway_api()
     return Gateway.of_the_mesh(parsed.ingress_namespace, asm=place == "asm")
 
@@ -192,36 +229,24 @@ def _docker(*arguments: str) -> None:
         raise DeployError(f"docker {arguments[0]} failed:\n{done.stderr.strip()}")
 
 
-def _apply(place: str, server: Kubectl, objects: list[Object]) -> None:
-    for namespace in filter(is_namespace, objects):
-        _make_namespace(place, server, namespace)
-    its = [found for found in objects if not is_namespace(found)]
-    if not its:  # an overlay may have nothing for one of two servers, and kubectl takes that for a mistake
-        return
-    say(place, f"applying {len(its)} objects to {server.name}")
-    done = server("apply", "--server-side", _FIELD_MANAGER, "--filename", "-", given=manifests.dump(its))
-    if "conflict" in done.stderr:
-        raise DeployError(
-            f"somebody else has set what we would set: take it back, or delete the object\n{done.stderr.strip()}"
-        )
-    if done.returncode != 0:
-        raise DeployError(f"{server.name} refuses an object:\n{done.stderr.strip()}")
-
-
-def _make_namespace(place: str, server: Kubectl, namespace: Object) -> None:
-    """One that exists stays as it is: it may be somebody else's."""
-    name = namespace["metadata"]["name"]
-    if server.find("namespace", name):
-        return
-    say(place, f"making the namespace {name} at {server.name}")
-    marked = namespace | {"metadata": namespace["metadata"] | {"annotations": {removal.MADE_BY_US: "apply.sh"}}}
-    server.must("create", "--filename", "-", given=json.dumps(marked))
+def _put(how: applying.Applying, target: Target) -> None:
+    """All servers are asked before the first one is changed; a namespace that was made for it goes again."""
+    made = [server for server, its in reversed(target.servers()) if how.make_namespace(server, its)]
+    servers = [(server, applying.plain(its)) for server, its in reversed(target.servers())]
+    refused = [line for server, its in servers for line in how.ask(server, its)]
+    if refused:
+        for server in made:
+            server.must("delete", "namespace", NAMESPACE)
+        raise DeployError("\n  ".join([f"nothing was changed: {len(refused)} refusals", *refused]))
+    for server, its in servers:  # the mesh's rules first: no pod runs without them
+        how.send(server, its)
 
 
 def _print_places(place: str, target: Target) -> None:
     lines = [f"ingress      {_ingress_address(target)}"]
     if manifests.has_named(target.objects, "Deployment", _TRACES):
-        lines += [f"trace pages  kubectl port-forward -n {NAMESPACE} deployment/{_TRACES} {topology.PAGES_PORT}"]
+        forward = ("port-forward", "--namespace", NAMESPACE, f"deployment/{_TRACES}", str(topology.PAGES_PORT))
+        lines += [f"trace pages  {target.data.shown(*forward)}"]
         say(place, _what_the_mesh_needs(target.gateway))
     elif place == "asm":
         lines += ["trace pages  in the console of Managed Service for OpenTelemetry: docs/asm.md"]
@@ -246,46 +271,6 @@ def _what_the_mesh_needs(gateway: Gateway) -> str:
         return entry
     used = tracing.telemetry(gateway.namespace, manifests.PROVIDER)
     return f"{entry}\nand applies at the mesh, for the ingress gateway:\n{tracing.indented(used)}"
-
-
-def _test(place: str, parsed: argparse.Namespace, requester: list[str]) -> int:
-    data, _ = _servers(parsed)
-    if data.server_version() is None:
-        raise DeployError(
-            f"{data.name} does not answer ({data.why_silent()}): see KUBECONFIG, and whether its API is open"
-        )
-    deployed = {
-        found["metadata"]["name"] for found in data.find("deployments", "--selector", OURS, namespace=NAMESPACE)
-    }
-    if topology.host(topology.DEFAULT.services[0]) not in deployed:
-        say(place, f"nothing is deployed: ./apply.sh {place} deploys it")
-        return 2
-    with _ingress(data, parsed, place, requester) as target, _trace_store(data, deployed) as traces:
-        return call_requester([*target, *traces, *requester])
-
-
-@contextmanager
-def _ingress(data: Kubectl, parsed: argparse.Namespace, place: str, requester: list[str]) -> Iterator[list[str]]:
-    """The requester's option for the way in, unless the user named one."""
-    if names_target(requester):
-        yield []
-        return
-    ours = Gateway.of_the_gateway_api()
-    gateway = ours if ours.was_applied(data) else Gateway.of_the_mesh(parsed.ingress_namespace, asm=place == "asm")
-    with gateway.reached(data) as address:
-        say(place, f"calling {address}")
-        yield ["--target", address]
-
-
-@contextmanager
-def _trace_store(data: Kubectl, deployed: set[str]) -> Iterator[list[str]]:
-    """The requester's options for the overlay's trace store, where it is deployed."""
-    if _TRACES not in deployed:
-        yield []
-        return
-    with data.forwarding(f"deployment/{_TRACES}", NAMESPACE, topology.PAGES_PORT, topology.OTLP_HTTP_PORT) as ports:
-        pages, otlp = (f"http://127.0.0.1:{ports[port]}" for port in (topology.PAGES_PORT, topology.OTLP_HTTP_PORT))
-        yield ["--traces", pages, "--otlp", otlp]
 
 
 def _down(place: str, parsed: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,10 +129,9 @@ def ingress(gateway: Gateway) -> Workload:
 
 def rows(deployments: Iterable[Object], seen: Seen) -> Iterator[Row]:
     for one in deployments:
-        labels = one["spec"]["template"].get("metadata", {}).get("labels", {})
-        if labels.get("sidecar.istio.io/inject") == "false":
-            continue
         its = workload(one)
+        if its.kind == "sidecar" and its.labels.get("sidecar.istio.io/inject") == "false":
+            continue  # a gateway is a proxy by itself, and Istio's own says so by this label
         for direction in its.directions:
             yield Row(one["metadata"]["name"], direction, tracing(its, direction, seen.telemetries, seen.mesh))
 
@@ -140,7 +140,7 @@ def table(found: Sequence[Row]) -> str:
     """A line for each workload and direction."""
     cells = [("workload", "calls", "provider", "sampling", "because")]
     cells += [
-        (row.workload, row.direction, _provider(row.tracing), sampled(row.tracing), row.tracing.why) for row in found
+        (row.workload, row.direction, provider(row.tracing), sampled(row.tracing), row.tracing.why) for row in found
     ]
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
     lines = [
@@ -149,7 +149,7 @@ def table(found: Sequence[Row]) -> str:
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _provider(found: Tracing) -> str:
+def provider(found: Tracing) -> str:
     if found.state == "off" or (found.state == "bootstrap" and not found.kind):
         return "none"
     return found.provider or "not to be seen"
@@ -162,7 +162,7 @@ def sampled(found: Tracing) -> str:
 
 
 def without_ours(telemetries: Iterable[Object]) -> list[Object]:
-    return [one for one in telemetries if not _is_ours(one)]
+    return [one for one in telemetries if not manifests.is_ours(one)]
 
 
 def with_planned(seen: Seen, objects: Iterable[Object]) -> Seen:
@@ -181,12 +181,15 @@ def _identity(found: Object) -> tuple[str, str]:
     return found["metadata"].get("namespace", ""), found["metadata"]["name"]
 
 
-def _is_ours(found: Object) -> bool:
-    key, _, value = manifests.OURS.partition("=")
-    return bool(found["metadata"].get("labels", {}).get(key) == value)
-
-
 SVC1 = Workload(topology.NAMESPACE, {"app": topology.host(topology.DEFAULT.first), "version": "v1"})
+
+
+WAYPOINT = Workload(topology.NAMESPACE, {_GATEWAY_NAME: "waypoint"}, "waypoint")
+
+
+def ours(objects: Iterable[Object]) -> tuple[Workload, Direction]:
+    """Who makes the spans of svc1: its sidecar, or in ambient mode the waypoint in front of it."""
+    return (WAYPOINT, "out") if manifests.is_ambient(objects) else (SVC1, "in")
 
 
 def fitted(objects: Sequence[Object], seen: Seen) -> tuple[list[Object], str]:
@@ -197,15 +200,15 @@ def fitted(objects: Sequence[Object], seen: Seen) -> tuple[list[Object], str]:
     """
     if (
         seen.mesh.config is None
-        or tracing(SVC1, "in", with_planned(seen, objects).telemetries, seen.mesh).state != "off"
+        or tracing(*ours(objects), with_planned(seen, objects).telemetries, seen.mesh).state != "off"
     ):
         return list(objects), ""
-    if _names_one(objects):
-        return list(objects), ""  # the overlay's own choice: the check says that the mesh lacks it
-    before = tracing(SVC1, "in", without_ours(seen.telemetries), seen.mesh)
+    before = tracing(*ours(objects), without_ours(seen.telemetries), seen.mesh)
     if before.state == "bootstrap" and before.makes_spans:
         kept = [one for one in objects if one["kind"] != "Telemetry"]
         return kept, f"no Telemetry of ours: it would turn off what {before.provider} traces"
+    if _names_one(objects):
+        return list(objects), ""  # the overlay's own choice: the check says that the mesh lacks it
     if before.why.endswith("disableSpanReporting") or not (name := tracer(seen.mesh)):
         return list(objects), ""
     return [_naming(one, name) for one in objects], f"our Telemetry names the mesh's provider {name}: it has no default"
@@ -222,6 +225,17 @@ def tracer(mesh: Mesh) -> str:
     kinds = ("opentelemetry", "zipkin", "skywalking", "datadog")
     defined = (mesh.config or {}).get("extensionProviders") or []
     return next((str(one["name"]) for one in defined if any(kind in one for kind in kinds)), "")
+
+
+_IN_CLUSTER = re.compile(r"([\w-]+)\.([\w-]+)\.svc(?:\.[\w.-]+)?")
+
+
+def service_of(mesh: Mesh, provider: str) -> tuple[str, str] | None:
+    """Namespace and name of the cluster's Service that a provider sends to; None for any other address."""
+    defined = (mesh.provider(provider) if provider else None) or {}
+    address = next((str(one["service"]) for one in defined.values() if isinstance(one, dict) and "service" in one), "")
+    match = _IN_CLUSTER.fullmatch(address.rpartition("/")[2])
+    return (match[2], match[1]) if match else None
 
 
 def _naming(found: Object, provider: str) -> Object:

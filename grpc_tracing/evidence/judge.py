@@ -51,7 +51,7 @@ def weigh(
     stops = align(records, expected)
     links = by_records(stops, context)
     others = path_findings(stops, path, expected, fits(path, expected))
-    unsampled = not_sampled_from_the_start(stops)
+    unsampled = not_sampled_from_the_start(stops, context.sent)
     if not others and records and not any(record.trace_id for record in records):
         others.append(finding("no-trace-id", hop=records[0].service))
     if seen and not unsampled and fits(path, expected):

@@ -16,7 +16,7 @@ from grpc_tracing.evidence.path import PathHop, called_nobody, ends_the_path
 from grpc_tracing.evidence.records import Header, HopRecord, contexts, reported_id
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, carries_trace_id, is_span_key
 from grpc_tracing.headers.forwarding import GOES_ON, Decision
-from grpc_tracing.headers.reading import TraceContext, distinct, in_32_digits, same_trace
+from grpc_tracing.headers.reading import TraceContext, distinct, in_32_digits, read, same_trace
 
 REQUESTER = "requester"
 _SHOWN = 40
@@ -434,15 +434,20 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def not_sampled_from_the_start(stops: Sequence[PathHop]) -> tuple[str, str] | None:
-    """The first hop with a record and the header, where the headers that it received say that nothing is sampled."""
+def not_sampled_from_the_start(stops: Sequence[PathHop], sent: Metadata = ()) -> tuple[str, str] | None:
+    """The first hop with a record and the header, where the headers that it received say that nothing is sampled.
+
+    The edge writes the family that it speaks and passes the others on as they were sent: these decide nothing.
+    """
     first = next((stop.hop for stop in stops if stop.hop), None)
     if first is None:
         return None
-    read = [one for one in contexts(first.headers).values() if one.trace_id and one.sampled is not None]
-    if not read or any(one.sampled for one in read):
+    found = [one for one in contexts(first.headers).values() if one.trace_id and one.sampled is not None]
+    before = {one.key: one.span_id for one in read(sent)}
+    decided = [one for one in found if before.get(one.key) != one.span_id] or found
+    if not decided or any(one.sampled for one in decided):
         return None
-    return first.service, read[0].key
+    return first.service, decided[0].key
 
 
 def path_findings(stops: Sequence[PathHop], path: Sequence[str], expected: Sequence[str], fits: bool) -> list[Finding]:

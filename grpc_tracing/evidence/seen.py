@@ -37,7 +37,7 @@ class Seen:
     def links(self) -> list[Link]:
         """One link for each step from the requester to the last expected service."""
         places = (REQUESTER, *self.picture.expected)
-        if not self.picture.spans:
+        if not self._by_proxies():
             empty = finding("no-spans")
             return [Link(a, b, None, (), (empty,)) for a, b in pairwise(places)]
         return [self._link(number, a, b) for number, (a, b) in enumerate(pairwise(places))]
@@ -51,9 +51,13 @@ class Seen:
                 since = "UF" in flags[flags.index("UC") :]
                 yield finding("went-away", hop=name, since=", and nothing listens there since" if since else "")
 
+    def _by_proxies(self) -> bool:
+        """Whether any span is of the ingress or a service: the requester's own says nothing of the mesh."""
+        return any(self.picture.fold(span.service) != REQUESTER for span in self.picture.spans)
+
     def notes(self) -> Iterator[Note]:
         """What is missing from a trace that is whole all the same."""
-        if not self.picture.spans:
+        if not self._by_proxies():
             return
         absent = [name for name in self.picture.expected if not self.picture.at(name)]
         for name in absent:

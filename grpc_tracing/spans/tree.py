@@ -10,7 +10,7 @@ from functools import cached_property
 
 from grpc_tracing.spans.merge import merged
 from grpc_tracing.spans.model import Kind, Span
-from grpc_tracing.spans.names import fold
+from grpc_tracing.spans.names import fold, short_cluster
 
 # In a circle of calls, paths would grow as long as the trace: deeper calls count as part of the last one.
 _DEEPEST = 64
@@ -189,5 +189,5 @@ def _unseen(span: Span) -> str:
     if span.kind is not Kind.CLIENT:
         return ""
     cluster = span.attribute("peer.service", "upstream_cluster.name", "upstream_cluster")
-    name = fold(".".join(cluster.split("|")[-1].rstrip(";").split(".")[:2]))
+    name = short_cluster(cluster)
     return "" if name == node(span) else name

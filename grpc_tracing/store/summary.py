@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from grpc_tracing.spans.model import Kind, Span
+from grpc_tracing.spans.names import rpc_of
 from grpc_tracing.spans.tree import Edge, Trace, edges, node
 
 T = TypeVar("T")
@@ -72,8 +73,3 @@ def _distinct(values: Iterable[T]) -> tuple[T, ...]:
 def request_id_of(span: Span) -> str:
     """Envoy writes `guid:x-request-id`, the requester `talk.request_id`."""
     return span.attribute("guid:x-request-id", "talk.request_id")
-
-
-def rpc_of(span: Span) -> str:
-    """The method of a gRPC call, without its service: as the requester, Envoy or an OpenTelemetry SDK writes it."""
-    return sys.intern(span.attribute("talk.rpc", "grpc.path", "rpc.method").rsplit("/", 1)[-1])

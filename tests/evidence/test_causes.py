@@ -44,6 +44,16 @@ def unsampled() -> list[str]:
     return [one.cause.name for one in Run("t", (judged,), _unsampled((judged,))).unproven]
 
 
+def the_edge_took_the_sampling_back(sampled: str) -> Judgement:
+    """As a gateway does that samples a part: it writes the family that it speaks, and passes B3 on as it was sent."""
+    sent = (("traceparent", f"00-{TRACE}-{'a' * 16}-01"), *B3)
+    flags = (header("traceparent", f"00-{TRACE}-00f067aa0ba902b7-{sampled}"), *b3(TRACE))
+    return by_records(hop("svc1", *flags), hop("svc2", *flags), last("svc3", *flags), sent=sent)
+
+
+B3 = (("x-b3-traceid", TRACE), ("x-b3-spanid", "b" * 16), ("x-b3-sampled", "1"))
+
+
 def b3(trace: str) -> tuple[object, ...]:
     return header("x-b3-traceid", trace), header("x-b3-spanid", "b" * 16), header("x-b3-sampled", "1")
 
@@ -133,3 +143,9 @@ def test_each_cause_has_its_row_in_the_guide_under_the_very_words(cause: object)
     row = guide.partition(f"\n### {cause.name}\n")[2].partition("\n### ")[0]
     for words in (cause.sentence, cause.shown_by, cause.fix):
         assert words in row, f"{cause.name}: {words}"
+
+
+def test_what_the_edge_decided_counts_and_not_what_it_passed_on() -> None:
+    assert the_edge_took_the_sampling_back("00").unsampled == ("svc1", "traceparent")
+    assert the_edge_took_the_sampling_back("00").verdict == "connected"
+    assert the_edge_took_the_sampling_back("01").unsampled is None

@@ -52,7 +52,13 @@ class Clusters:
     def changes(self) -> list[list[str]]:
         """The calls that can change something."""
         changing = [call for call in self.calls() if call[1] in ("apply", "create", "delete", "label", "patch")]
-        return [call for call in changing if call[2] != "--output"]  # to ask what one may do changes nothing
+        # To ask what one may do, or what would be done, changes nothing.
+        return [call for call in changing if call[2] != "--output" and "--dry-run=server" not in call]
+
+    def shell(self, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command as a message prints it."""
+        given = self.environment | environment
+        return subprocess.run(["/bin/sh", "-c", line], env=given, capture_output=True, text=True, check=False)
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -100,6 +106,7 @@ def server(clusters: Clusters, name: str, api_versions: list[str]) -> None:
         "not_ready": [],
         "stuck": [],
         "controls": True,
+        "refuses_pods": "",
         "lacks": [],
         "broken_api": False,
         "rollout_takes": 0,
@@ -169,4 +176,5 @@ PLAIN_ISTIO = (
     mesh_config(PROVIDER),
     an_object("apps/v1", "Deployment", "istiod", "istio-system", spec=_ISTIOD),
     telemetry(100),
+    an_object("v1", "Service", "collector", "observability", spec={"ports": [{"port": 4317}]}),
 )

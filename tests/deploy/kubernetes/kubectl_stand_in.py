@@ -27,6 +27,8 @@ RESOURCES = [
     ("pods", "Pod", "", True),
     ("events", "Event", "", True),
     ("deployments", "Deployment", "apps", True),
+    ("endpointslices", "EndpointSlice", "discovery.k8s.io", True),
+    ("jobs", "Job", "batch", True),
     ("poddisruptionbudgets", "PodDisruptionBudget", "policy", True),
     ("networkpolicies", "NetworkPolicy", "networking.k8s.io", True),
     ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", "admissionregistration.k8s.io", False),
@@ -117,6 +119,8 @@ class Server:
         stored = copy.deepcopy(found)
         stored["metadata"]["resourceVersion"] = str(self.state["revision"])
         self.objects[key_of(found)] = stored | {"sent": found}
+        if old is not None and "managedFields" in old["metadata"]:
+            stored["metadata"]["managedFields"] = old["metadata"]["managedFields"]
         if found["kind"] == "Deployment":
             self._run_pods(found)
         if (found["kind"], group_of(found)) == ("Gateway", "gateway.networking.k8s.io") and self.state["controls"]:
@@ -141,7 +145,11 @@ class Server:
 
     def _run_pods(self, deployment: Object) -> None:
         name, spec = deployment["metadata"]["name"], deployment["spec"]
-        for number in range(spec["replicas"]):
+        if reason := self.state["refuses_pods"]:
+            condition = {"type": "ReplicaFailure", "status": "True", "message": reason}
+            self.objects[key_of(deployment)]["status"] = {"conditions": [condition]}
+            return
+        for number in range(spec.get("replicas", 2)):
             pod = copy.deepcopy(spec["template"]) | {"apiVersion": "v1", "kind": "Pod"}
             pod["metadata"] |= {
                 "name": f"{name}-{number}",
@@ -244,12 +252,47 @@ def apply(server: Server, _: list[str], options: Object) -> None:
             fail(f'error: resource mapping not found: no matches for kind "{found["kind"]}"')
         if f"namespace/{found['metadata']['namespace']} " not in server.objects:
             fail(f'Error from server (NotFound): namespaces "{found["metadata"]["namespace"]}" not found')
-        if printed(found) in server.state["conflicts"]:
-            fail('error: Apply failed with 1 conflict: conflict with "kubectl-edit" using apps/v1: .spec.replicas')
+        if printed(found) in server.state["conflicts"] and "force-conflicts" not in options:
+            fail(f"error: {CONFLICT}")
         if printed(found) in server.state["refused"]:
             fail(f"Error from server (Invalid): {printed(found)} is invalid: spec: denied the request")
-        server.put(found)
+        if "dry-run" not in options:
+            server.put(found)
         print(f"{printed(found)} serverside-applied")
+
+
+CONFLICT = """Apply failed with 3 conflicts: conflict with "kubectl-edit" using apps/v1: .spec.replicas
+conflicts with "kubectl-client-side-apply" using apps/v1:
+- .spec.template.spec.containers[name="talk"].image
+- .spec.strategy
+Please review the fields above--they currently have other managers. Here
+are the ways you can resolve this warning:
+See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts"""
+
+
+def diff(server: Server, _: list[str], options: Object) -> None:
+    """Exit code 1 where something would change, as kubectl has it."""
+    assert "server-side" in options, "as it will be applied"
+    changed = []
+    for found in yaml.safe_load_all(sys.stdin.read()):
+        if f"namespace/{found['metadata']['namespace']} " not in server.objects:
+            fail(f'Error from server (NotFound): namespaces "{found["metadata"]["namespace"]}" not found')
+        if server.objects.get(key_of(found), {}).get("sent") != found:
+            changed.append(f"+ {printed(found)}")
+    print("\n".join(changed))
+    sys.exit(1 if changed else 0)
+
+
+def label(server: Server, words: list[str], options: Object) -> None:
+    assert "overwrite" in options, "a label that is there stays without it"
+    key, _, value = words[2].partition("=")
+    server.objects[f"{words[0]}/{words[1]} "]["metadata"].setdefault("labels", {})[key] = value
+
+
+def annotate(server: Server, words: list[str], options: Object) -> None:
+    key, _, value = words[1].partition("=")
+    found = server.objects[f"deployment.apps/{words[0].removeprefix('deployment/')} {options['namespace']}"]
+    found["metadata"].setdefault("annotations", {})[key] = value
 
 
 def delete(server: Server, words: list[str], options: Object) -> None:
@@ -287,11 +330,25 @@ COMMANDS = {
     "get": get,
     "create": create,
     "apply": apply,
+    "diff": diff,
+    "annotate": annotate,
+    "label": label,
     "delete": delete,
     "rollout": rollout,
     "logs": logs,
 }
-SWITCHES = {"server-side", "ignore-not-found", "no-headers", "namespaced", "all-containers", "prefix"}
+SWITCHES = {
+    "server-side",
+    "force-conflicts",
+    "ignore-not-found",
+    "no-headers",
+    "namespaced",
+    "all-namespaces",
+    "all-containers",
+    "show-managed-fields",
+    "overwrite",
+    "prefix",
+}
 
 
 def parse(arguments: list[str]) -> tuple[list[str], Object]:

@@ -60,8 +60,9 @@ def _pod(deployment: Object) -> Pod:
 def _gateway_pod(gateway: Object) -> Pod:
     """The pod that Istio starts for a Gateway of the Gateway API, under a name and an account made from its name."""
     name = gateway["metadata"]["name"]
+    made = name if gateway["spec"]["gatewayClassName"] == "istio-waypoint" else f"{name}-istio"
     ports = {listener["name"]: listener["port"] for listener in gateway["spec"]["listeners"]}
-    return Pod(f"{name}-istio", {"gateway.networking.k8s.io/gateway-name": name}, ports, account=f"{name}-istio")
+    return Pod(made, {"gateway.networking.k8s.io/gateway-name": name}, ports, account=made)
 
 
 def problems(objects: list[Object]) -> list[str]:
@@ -209,9 +210,16 @@ def _authorization(cluster: Cluster) -> Iterator[str]:
 
 def _policy_pods(cluster: Cluster, policy: Object) -> list[Pod]:
     if "targetRefs" in policy["spec"]:
-        targets = {f"{ref['name']}-istio" for ref in policy["spec"]["targetRefs"]}
-        return [pod for pod in cluster.pods if pod.owner in targets]
+        return [pod for ref in policy["spec"]["targetRefs"] for pod in _targeted(cluster, ref)]
     return cluster.selected(policy["spec"].get("selector", {}).get("matchLabels", {}))
+
+
+def _targeted(cluster: Cluster, ref: Mapping[str, str]) -> list[Pod]:
+    """The pods of a Gateway, or behind a Service, whose waypoint enforces the policy."""
+    if ref["kind"] == "Service":
+        services = (one for one in cluster.of("Service") if one["metadata"]["name"] == ref["name"])
+        return [pod for one in services for pod in cluster.selected(one["spec"]["selector"])]
+    return [pod for pod in cluster.pods if pod.owner in {ref["name"], f"{ref['name']}-istio"}]
 
 
 def _gateway_routes(cluster: Cluster) -> Iterator[str]:

@@ -18,7 +18,8 @@ K8S = ROOT / "k8s"
 Object = dict[str, Any]
 
 OVERLAYS = tuple(sorted(path.name for path in (K8S / "overlays").iterdir()))
-COMPONENTS = tuple(sorted(path.name for path in (K8S / "components").iterdir()))
+COMPONENTS = tuple(sorted({path.name for path in (K8S / "components").iterdir()} - {"ambient"}))
+"""Those that go together: ambient is another data plane, and stands by itself."""
 # What a user may give to kubectl as it stands.
 FOLDERS = ("base", "mesh", *(f"overlays/{name}" for name in OVERLAYS))
 

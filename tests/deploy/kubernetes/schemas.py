@@ -137,7 +137,7 @@ GATEWAY_API_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
                     ("name", "port", "protocol"),
                     name=_NAME,
                     port=_PORT,
-                    protocol={"enum": ["HTTP", "HTTPS", "TLS", "TCP", "UDP"]},
+                    protocol={"enum": ["HTTP", "HTTPS", "TLS", "TCP", "UDP", "HBONE"]},  # the last is Istio's
                     allowedRoutes=_object(namespaces=_FROM),
                 )
             ),

@@ -78,6 +78,8 @@ CALLED_ON_US = {
 @pytest.mark.parametrize("folder", ["mesh", *WORKLOAD_OVERLAYS])
 def test_policies_let_exactly_our_rpcs_in(folder: str) -> None:
     policies = [one for one in Cluster(render(K8S / folder)).of("AuthorizationPolicy") if "rules" in one["spec"]]
+    # In ambient mode the pods let the waypoint in, which has let in what the others say.
+    policies = [one for one in policies if one["metadata"]["name"] != "through-the-waypoint"]
     assert {one["metadata"]["name"] for one in policies} >= {
         topology.host(service) for service in topology.DEFAULT.services
     }
@@ -292,3 +294,22 @@ def _containers(deployment: Object) -> list[dict[str, Any]]:
 
 def _talk(deployment: Object) -> dict[str, Any]:
     return next(container for container in _containers(deployment) if container["name"] == "talk")
+
+
+def test_in_ambient_mode_the_waypoint_enforces_and_traces_and_nobody_gets_past_it() -> None:
+    cluster = Cluster(render(K8S / "overlays" / "ambient"))
+    (namespace,) = cluster.of("Namespace")
+    assert namespace["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
+    assert "istio-injection" not in namespace["metadata"]["labels"]
+    services = [one for one in cluster.of("Service") if one["metadata"]["name"].startswith("grpc-server-")]
+    assert {one["metadata"]["labels"]["istio.io/use-waypoint"] for one in services} == {"waypoint"}
+    policies = {one["metadata"]["name"]: one["spec"] for one in cluster.of("AuthorizationPolicy")}
+    for name in (topology.host(service) for service in topology.DEFAULT.services):
+        assert policies[name]["targetRefs"] == [{"group": "", "kind": "Service", "name": name}]
+        assert "selector" not in policies[name]
+    assert principals({"spec": policies["through-the-waypoint"]}) == [
+        f"{topology.TRUST_DOMAIN}/ns/{topology.NAMESPACE}/sa/waypoint"
+    ]
+    (telemetry,) = cluster.of("Telemetry")
+    assert [target["name"] for target in telemetry["spec"]["targetRefs"]] == ["waypoint"]
+    assert all("tls" not in rule["spec"]["trafficPolicy"] for rule in cluster.of("DestinationRule"))

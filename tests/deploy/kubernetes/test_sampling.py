@@ -2,64 +2,45 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.kubernetes.sampling import Mesh, Tracing, Workload, tracing
-from tests.deploy.kubernetes.rendering import ROOT, Object
+from deploy.kubernetes.sampling import Mesh, Workload, tracing
+from tests.deploy.kubernetes.rendering import Object
+from tests.deploy.kubernetes.scenes import (
+    DEFAULT,
+    GATEWAY,
+    PROVIDERS,
+    SCENES,
+    SVC2,
+    Scene,
+    a_telemetry,
+    aged,
+    by,
+    mesh_of,
+    pushed,
+    real_scenes,
+    sampled,
+)
 from tests.support.missing import missing
-
-GATEWAY = Workload("istio-system", {"istio": "ingressgateway", "app": "istio-ingressgateway"}, "gateway")
-SVC2 = Workload("grpc-tracing", {"app": "grpc-server-svc2", "version": "v1"})
-PROVIDERS: list[Object] = [
-    {"name": "grpc-tracing", "opentelemetry": {"service": "traces.grpc-tracing.svc.cluster.local", "port": 4317}},
-    {"name": "zip", "zipkin": {"service": "traces.grpc-tracing.svc.cluster.local", "port": 4318}},
-]
-
-
-def _pushed(found: Tracing) -> str | None:
-    """As sampling.json writes it."""
-    if found.state == "off":
-        return None
-    assert found.percentage is not None
-    return f"{found.kind if found.state == 'traced' else 'no provider'} {found.percentage:g}%"
-
-
-def _real_scenes() -> list[dict[str, Any]]:
-    path = Path(os.environ.get("TALK_ISTIO_SAMPLING", ROOT.parent / "shared" / "istio" / "sampling.json"))
-    scenes: list[dict[str, Any]] = json.loads(path.read_text())["scenes"] if path.exists() else []
-    return scenes
-
-
-def _aged(telemetry: Object) -> Object:
-    second = f"2026-01-01T00:00:{telemetry['created']:02d}Z"
-    return telemetry | {"metadata": telemetry["metadata"] | {"creationTimestamp": second}}
-
-
-def _mesh(scene: dict[str, Any]) -> Mesh:
-    return Mesh({"extensionProviders": PROVIDERS, "defaultConfig": scene["defaultConfig"]} | scene["mesh"])
 
 
 def test_the_real_istiod_s_pushes_are_there() -> None:
-    if not _real_scenes():
+    if not real_scenes():
         missing("no sampling.json: TALK_ISTIO_SAMPLING names a file with what a real istiod pushed")
-    assert len(_real_scenes()) == 27
+    assert len(real_scenes()) == 27
 
 
-@pytest.mark.parametrize("scene", _real_scenes(), ids=lambda scene: scene["scene"])
+@pytest.mark.parametrize("scene", real_scenes(), ids=lambda scene: scene["scene"])
 def test_it_says_what_a_real_istiod_pushed(scene: dict[str, Any]) -> None:
-    telemetries, mesh = [_aged(one) for one in scene["telemetries"]], _mesh(scene)
+    telemetries, mesh = [aged(one) for one in scene["telemetries"]], mesh_of(scene)
     found = {
         "gateway": tracing(GATEWAY, "out", telemetries, mesh),
         "svc2_in": tracing(SVC2, "in", telemetries, mesh),
         "svc2_out": tracing(SVC2, "out", telemetries, mesh),
     }
-    said = {where: _pushed(one) for where, one in found.items()}
+    said = {where: pushed(one) for where, one in found.items()}
     expected = {where: scene[where] for where in found}
     # Where the percentage was not read, the truth leaves it out.
     assert {
@@ -68,162 +49,12 @@ def test_it_says_what_a_real_istiod_pushed(scene: dict[str, Any]) -> None:
     } == expected
 
 
-def _telemetry(name: str, *entries: Object, where: str = "istio-system", age: int = 0, **spec: Any) -> Object:
-    """age: seconds by which it is younger than the first."""
-    metadata = {"name": name, "namespace": where, "creationTimestamp": f"2026-01-01T00:00:{age:02d}Z"}
-    return {"kind": "Telemetry", "metadata": metadata, "spec": ({"tracing": list(entries)} if entries else {}) | spec}
-
-
-def _sampled(percentage: float, **more: Any) -> dict[str, Any]:
-    return {"randomSamplingPercentage": percentage, **more}
-
-
-def _by(*names: str) -> list[dict[str, str]]:
-    return [{"name": name} for name in names]
-
-
-OURS = "grpc-tracing"
-DEFAULT = {"defaultProviders": {"tracing": ["grpc-tracing"]}}
-FOR_SVC2: Object = {"selector": {"matchLabels": {"app": "grpc-server-svc2"}}}
-API_GATEWAY = Workload(OURS, {"gateway.networking.k8s.io/gateway-name": "grpc-tracing"}, "gateway")
-WAYPOINT = Workload(OURS, {"gateway.networking.k8s.io/gateway-name": "waypoint"}, "waypoint")
-
-
-def _target(name: str) -> Object:
-    return {"targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """because: the sentence of Istio's documentation, or the place in its source, that the expectation rests on."""
-
-    name: str
-    because: str
-    expected: dict[str, str | None]
-    telemetries: tuple[Object, ...] = ()
-    mesh: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT))
-    pilot: float = 1.0
-    proxy_config: dict[str, Any] = field(default_factory=dict)
-    workload: Workload = SVC2
-
-
-def _both(said: str | None) -> dict[str, str | None]:
-    return {"in": said, "out": said}
-
-
-_HIERARCHY = "reference/config/telemetry: 1. Workload-specific 2. Namespace-specific 3. Root namespace configuration"
-_FIELDS = "tasks/observability/telemetry: fields of the namespace's override the field from the parent configuration"
-_ONE_WIDE = "telemetry.go, namespaceWideTelemetryConfig: returns the first without selector or targetRefs, by age"
-_ORDER = "tracing.go: provider.sampler > telemetry.RandomSamplingPercentage > defaultConfig.tracing.sampling > PILOT_…"
-_FIRST = "telemetry.go, Tracing: choosing the first provider returned in the list"
-_NO_PROVIDER = "telemetry.go, Tracing: if no provider is configured (and retrieved), the configuration is disabled"
-_FOLD = "telemetry.go, fetchProvider: strings.EqualFold"
-_LEGACY = "tracing.go: if there is no telemetry config defined, fallback to legacy mesh config"
-_MATCHER = "policyattachment.go, ShouldAttachPolicy"
-_CLIENT_SIDE = "tracing.go: SidecarOutbound and Gateway take ClientSpec, SidecarInbound takes ServerSpec"
-_KIND = "tracing.go, configureFromProviderConfig: provider does not support tracing"
-_UNSET = "tracing.go, proxyConfigSamplingValue: Sampling != 0.0, and above 100 it is 1"
-_ANNOTATION = "tracing.go: proxy.Metadata.ProxyConfigOrDefault(push.Mesh.DefaultConfig)"
-
-SCENES = (
-    Scene("workload over namespace over root", _HIERARCHY, _both("opentelemetry 5%"), (
-        _telemetry("root", _sampled(50)), _telemetry("ns", _sampled(20), where=OURS),
-        _telemetry("own", _sampled(5), where=OURS, **FOR_SVC2))),
-    Scene("the root's provider stays where the namespace sets a percentage alone", _FIELDS, _both("zipkin 20%"), (
-        _telemetry("root", _sampled(50, providers=_by("zip"))), _telemetry("ns", _sampled(20), where=OURS))),
-    Scene("the root's percentage stays where the namespace names a provider alone", _FIELDS, _both("zipkin 50%"), (
-        _telemetry("root", _sampled(50)), _telemetry("ns", {"providers": _by("zip")}, where=OURS))),
-    Scene("an older one for metrics hides a younger one for tracing", _ONE_WIDE, _both("opentelemetry 1%"), (
-        _telemetry("m", where=OURS, metrics=[{}]), _telemetry("a", _sampled(100), where=OURS, age=1))),
-    Scene("of two in our namespace the older counts, whatever its name", _ONE_WIDE, _both("opentelemetry 30%"), (
-        _telemetry("z", _sampled(30), where=OURS), _telemetry("a", _sampled(100), where=OURS, age=1))),
-    Scene("of the same age the name decides", _ONE_WIDE, _both("opentelemetry 40%"), (
-        _telemetry("b", _sampled(100), where=OURS), _telemetry("a", _sampled(40), where=OURS))),
-    Scene("an empty selector selects nothing in particular", _ONE_WIDE, _both("opentelemetry 60%"), (
-        _telemetry("a", _sampled(60), where=OURS, selector={"matchLabels": {}}),)),
-    Scene("a selector in the root namespace does not reach other namespaces",
-        "tasks/observability/telemetry: a selector in the root namespace will be ignored", _both("opentelemetry 1%"),
-        (_telemetry("a", _sampled(100), **FOR_SVC2),)),
-    Scene("a Telemetry of another namespace is nobody's here", _HIERARCHY, _both("opentelemetry 1%"),
-        (_telemetry("a", _sampled(100), where="other"),)),
-    Scene("a selector wants all its labels", _MATCHER, _both("opentelemetry 1%"), (
-        _telemetry("a", _sampled(0), where=OURS,
-            selector={"matchLabels": {"app": "grpc-server-svc2", "version": "canary"}}),)),
-    Scene("mode SERVER holds for calls that come in", _CLIENT_SIDE,
-        {"in": "opentelemetry 70%", "out": "opentelemetry 1%"},
-        (_telemetry("a", _sampled(70, match={"mode": "SERVER"}), where=OURS),)),
-    Scene("mode CLIENT holds for calls that go out", _CLIENT_SIDE,
-        {"in": "opentelemetry 1%", "out": "opentelemetry 70%"},
-        (_telemetry("a", _sampled(70, match={"mode": "CLIENT"}), where=OURS),)),
-    Scene("of several entries the last that fits wins", "telemetry.go, Tracing: for _, m := range ct.Tracing",
-        _both("opentelemetry 9%"), (_telemetry("a", _sampled(80), _sampled(9), where=OURS),)),
-    Scene("reporting off for one side alone", "reference: disableSpanReporting controls span reporting, by match.mode",
-        {"in": None, "out": "opentelemetry 1%"},
-        (_telemetry("a", {"disableSpanReporting": True, "match": {"mode": "SERVER"}}, where=OURS),)),
-    Scene("false in the namespace takes back the root's disableSpanReporting", _FIELDS, _both("opentelemetry 1%"), (
-        _telemetry("root", {"disableSpanReporting": True}),
-        _telemetry("a", {"disableSpanReporting": False}, where=OURS))),
-    Scene("a list of providers is its first", _FIRST, _both("zipkin 1%"),
-        (_telemetry("a", {"providers": _by("zip", "grpc-tracing")}, where=OURS),)),
-    Scene("the default providers are their first", _FIRST, _both("zipkin 1%"),
-        mesh={"defaultProviders": {"tracing": ["zip", "grpc-tracing"]}}),
-    Scene("a default provider that nothing defines", _NO_PROVIDER, _both(None),
-        mesh={"defaultProviders": {"tracing": ["nope"]}}),
-    Scene("an undefined provider is not replaced by the default", _NO_PROVIDER, _both(None),
-        (_telemetry("a", {"providers": _by("nope")}, where=OURS),)),
-    Scene("providers by a name in another case", _FOLD, _both("zipkin 1%"),
-        (_telemetry("a", {"providers": _by("ZIP")}, where=OURS),)),
-    Scene("a provider that only logs", _KIND, _both(None), (_telemetry("a", {"providers": _by("log")}, where=OURS),),
-        mesh={"extensionProviders": [{"name": "log", "envoyFileAccessLog": {"path": "/dev/stdout"}}]}),
-    Scene("an entry without fields counts as a Telemetry with tracing", _NO_PROVIDER, _both(None),
-        (_telemetry("a", {}, where=OURS),), mesh={"enableTracing": True}),
-    Scene("a Telemetry about metrics alone leaves the classic way as it is", _LEGACY, _both("no provider 1%"),
-        (_telemetry("a", where=OURS, metrics=[{}]),), mesh={"enableTracing": True}),
-    Scene("enableTracing false, and nothing else", _LEGACY, _both(None), mesh={"enableTracing": False}),
-    Scene("enableTracing false does not matter beside a default provider", _LEGACY, _both("opentelemetry 1%"),
-        mesh=DEFAULT | {"enableTracing": False}),
-    Scene("the provider's own sampler decides", _ORDER, _both("opentelemetry 100%"),
-        (_telemetry("a", _sampled(3), where=OURS),),
-        mesh=DEFAULT | {"extensionProviders": [
-            {"name": "grpc-tracing", "opentelemetry": {"service": "a", "dynatraceSampler": {"tenant": "t"}}}]}),
-    Scene("PILOT_TRACE_SAMPLING is the last resort", _ORDER, _both("opentelemetry 100%"), pilot=100.0),
-    Scene("defaultConfig goes over PILOT_TRACE_SAMPLING", _ORDER, _both("opentelemetry 7%"), pilot=100.0,
-        mesh=DEFAULT | {"defaultConfig": {"tracing": {"sampling": 7}}}),
-    Scene("a defaultConfig of 0 leaves it to PILOT_TRACE_SAMPLING", _UNSET, _both("opentelemetry 100%"), pilot=100.0,
-        mesh=DEFAULT | {"defaultConfig": {"tracing": {"sampling": 0}}}),
-    Scene("a defaultConfig above 100 is 1", _UNSET, _both("opentelemetry 1%"), pilot=100.0,
-        mesh=DEFAULT | {"defaultConfig": {"tracing": {"sampling": 250}}}),
-    Scene("a percentage of 0 in a Telemetry is 0", _ORDER, _both("opentelemetry 0%"), pilot=100.0,
-        telemetries=(_telemetry("a", _sampled(0), where=OURS),)),
-    Scene("a pod's annotation goes over defaultConfig", _ANNOTATION, _both("opentelemetry 33%"),
-        proxy_config={"tracing": {"sampling": 33}}, mesh=DEFAULT | {"defaultConfig": {"tracing": {"sampling": 7}}}),
-    Scene("a root percentage goes over a pod's annotation", _ORDER, _both("opentelemetry 10%"),
-        (_telemetry("a", _sampled(10)),), proxy_config={"tracing": {"sampling": 33}}),
-    Scene("a root namespace of another name", "reference/config/istio.mesh: rootNamespace", _both("opentelemetry 44%"),
-        (_telemetry("a", _sampled(44), where="mesh-root"), _telemetry("b", _sampled(1))),
-        mesh=DEFAULT | {"rootNamespace": "mesh-root"}),
-    Scene("a target reference does not reach sidecars", _MATCHER, _both("opentelemetry 1%"),
-        (_telemetry("a", _sampled(100), where=OURS, **_target("grpc-tracing")),)),
-    Scene("a target reference reaches the Gateway API's gateway by name", _MATCHER, {"out": "opentelemetry 15%"},
-        (_telemetry("a", _sampled(15), where=OURS, **_target("grpc-tracing")),), workload=API_GATEWAY),
-    Scene("one for another gateway does not", _MATCHER, {"out": "opentelemetry 1%"},
-        (_telemetry("a", _sampled(15), where=OURS, **_target("other")),), workload=API_GATEWAY),
-    Scene("waypoints never use a selector", _MATCHER, {"out": "opentelemetry 1%"},
-        (_telemetry("a", _sampled(15), where=OURS,
-            selector={"matchLabels": {"gateway.networking.k8s.io/gateway-name": "waypoint"}}),), workload=WAYPOINT),
-    Scene("a waypoint is reached by its name", _MATCHER, {"out": "zipkin 15%"},
-        (_telemetry("a", _sampled(15, providers=_by("zip")), where=OURS, **_target("waypoint")),), workload=WAYPOINT),
-    Scene("the namespace's own holds for its gateway", _HIERARCHY, {"out": "opentelemetry 12%"},
-        (_telemetry("a", _sampled(12), where=OURS),), workload=API_GATEWAY),
-)  # fmt: skip
-
-
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_it_follows_istio_s_own_words(scene: Scene) -> None:
     chosen = scene.workload
     workload = Workload(chosen.namespace, chosen.labels, chosen.kind, scene.proxy_config)
     mesh = Mesh({"extensionProviders": PROVIDERS} | scene.mesh, scene.pilot)
-    found = {one: _pushed(tracing(workload, one, scene.telemetries, mesh)) for one in workload.directions}
+    found = {one: pushed(tracing(workload, one, scene.telemetries, mesh)) for one in workload.directions}
     assert found == scene.expected, scene.because
 
 
@@ -239,8 +70,8 @@ NO_CONFIG = Mesh(None)
     ("telemetries", "expected"),
     [
         ((), ("unknown", None, None)),
-        ((_telemetry("a", _sampled(100, providers=_by("arms"))),), ("unknown", "arms", 100.0)),
-        ((_telemetry("a", {"disableSpanReporting": True}),), ("off", None, None)),
+        ((a_telemetry("a", sampled(100, providers=by("arms"))),), ("unknown", "arms", 100.0)),
+        ((a_telemetry("a", {"disableSpanReporting": True}),), ("off", None, None)),
     ],
 )
 def test_without_the_mesh_s_configuration_only_what_is_sure_is_said(
@@ -250,14 +81,19 @@ def test_without_the_mesh_s_configuration_only_what_is_sure_is_said(
     assert (found.state, found.provider, found.percentage) == expected
 
 
+OFF: Object = {"disableSpanReporting": True}
 REASONS = [
-    ((_telemetry("a", _sampled(100)),), {}, "Telemetry istio-system/a names no provider, and the mesh has no default"),
+    ((a_telemetry("a", sampled(100)),), {}, "Telemetry istio-system/a names no provider, and the mesh has no default"),
     (
-        (_telemetry("a", {"providers": _by("no")}),),
+        (a_telemetry("a", {"providers": by("no")}),),
         {},
         "the mesh defines no provider no, which Telemetry istio-system/a names",
     ),
-    ((_telemetry("a", {"disableSpanReporting": True}),), DEFAULT, "Telemetry istio-system/a sets disableSpanReporting"),
+    (
+        (a_telemetry("a", {"disableSpanReporting": True}),),
+        DEFAULT,
+        "Telemetry istio-system/a sets disableSpanReporting",
+    ),
     ((), {}, "no provider: none is named, and the mesh has no default"),
     ((), {"enableTracing": False}, "no Telemetry, no default provider, and enableTracing is false"),
 ]

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from deploy.kubernetes import sampling
-from deploy.kubernetes.checks import Finding, Target, of_the_gateway
+from deploy.kubernetes.findings import Finding, Target
 from deploy.kubernetes.gateway import Gateway
 from deploy.kubernetes.kubectl import Kubectl
 from deploy.kubernetes.tracing import SVC1, Seen, fitted, rows, table, with_planned
+from deploy.kubernetes.tracing_check import of_the_gateway
 from tests.deploy.kubernetes.rendering import Object
 
 PROVIDER = {"extensionProviders": [{"name": "otel", "opentelemetry": {"service": "collector.o11y", "port": 4317}}]}
@@ -43,6 +44,10 @@ def test_on_a_mesh_traced_the_classic_way_we_bring_no_telemetry() -> None:
     assert objects == []
     assert said == "no Telemetry of ours: it would turn off what defaultConfig's zipkin traces"
     assert _svc1(objects, seen).makes_spans
+
+
+def test_neither_do_we_for_the_trace_store_s_provider_that_the_mesh_lacks() -> None:
+    assert fitted(WITH_STORE, _seen(CLASSIC))[0] == []
 
 
 def test_one_of_ours_that_is_already_there_does_not_hide_the_classic_way() -> None:
@@ -132,6 +137,11 @@ def test_the_classic_way_is_not_told_to_add_a_telemetry_for_that_would_end_it() 
 def _deployment(name: str, **labels: str) -> Object:
     metadata = {"name": name, "namespace": "shop"}
     return {"metadata": metadata, "spec": {"template": {"metadata": {"labels": {"app": name} | labels}, "spec": {}}}}
+
+
+def test_a_gateway_is_in_the_table_whatever_its_label_says_of_injection() -> None:
+    gateway = _deployment("edge", istio="ingressgateway", **{"sidecar.istio.io/inject": "false"})
+    assert [row.direction for row in rows([gateway], _seen(DEFAULT))] == ["out"]
 
 
 def test_the_table_has_a_line_for_each_direction_of_any_workload_with_a_sidecar() -> None:

@@ -1,0 +1,164 @@
+"""The chain on a real cluster: deployed, tested, attacked, restarted under load, and taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc.aio
+import pytest
+import yaml
+
+from deploy.kubernetes.gateway import Gateway
+from deploy.kubernetes.kubectl import Kubectl
+from protos import landing_pb2
+from tests.cluster.real import MESH_NAMESPACE, NAMESPACE, Cluster
+from tests.deploy.kubernetes.cluster import an_object
+from tests.deploy.kubernetes.rendering import ROOT
+from tests.hostile.peer import Peer, changed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+TALK = b"/org.feuyeux.grpc.LandingService/Talk"
+HOSTILE = (TALK + b"?\xff", TALK + b"?x=\xc3\x28", TALK + b"\xff", b"/\xff\xfe/Talk", TALK + b"#\xff", b"/%FF/Talk")
+_STREAM_LASTS = 8
+"""Seconds."""
+
+
+@pytest.fixture(scope="module")
+def deployed(cluster: Cluster) -> Iterator[Cluster]:
+    done = cluster.up()
+    assert done.returncode == 0, done.stderr
+    yield cluster
+    assert cluster.run("apply", "k8s", "down").returncode == 0
+
+
+@pytest.fixture
+def ingress(deployed: Cluster) -> Iterator[str]:
+    with Gateway.of_the_mesh(MESH_NAMESPACE).reached(Kubectl("the cluster")) as address:
+        yield address
+
+
+def test_the_chain_is_connected(deployed: Cluster) -> None:
+    found = deployed.verdict()
+    assert (found["verdict"], len(found["calls"])) == ("connected", 4), found
+
+
+def test_it_is_connected_from_inside_as_well(deployed: Cluster) -> None:
+    done = deployed.test("--in-cluster", "--json", "--rpc", "Talk")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "connected"
+    assert deployed.kubectl("get", "jobs", "--namespace", NAMESPACE, "--output", "name") == ""
+
+
+def test_a_second_apply_would_change_nothing(deployed: Cluster) -> None:
+    done = deployed.up("--dry-run")
+    assert done.stdout.endswith("objects, none of which would change\n"), done.stdout
+
+
+def test_a_hop_that_forwards_nothing_is_named_and_the_printed_command_mends_it(deployed: Cluster) -> None:
+    svc2 = ("deployment/grpc-server-svc2", "--namespace", NAMESPACE)
+    deployed.kubectl("set", "env", *svc2, "TALK_PROPAGATE=none")
+    deployed.kubectl("rollout", "status", *svc2, "--timeout=120s")
+    found = deployed.verdict("--rpc", "Talk")
+    assert found["verdict"] == "broken", found
+    assert "svc2 received" in found["calls"][0]["problems"][0]
+    said = [line for line in deployed.up().stderr.splitlines() if "TALK_PROPAGATE" in line]
+    assert deployed.shell(said[0].rpartition("which stays: ")[2]).returncode == 0
+    deployed.kubectl("rollout", "status", *svc2, "--timeout=120s")
+    assert deployed.verdict("--rpc", "Talk")["verdict"] == "connected"
+
+
+def test_a_scaled_service_stays_scaled(deployed: Cluster) -> None:
+    svc3 = ("deployment/grpc-server-svc3", "--namespace", NAMESPACE)
+    deployed.kubectl("scale", *svc3, "--replicas=3")
+    assert deployed.up().returncode == 0
+    assert deployed.kubectl("get", *svc3, "--output", "jsonpath={.spec.replicas}") == "3"
+    deployed.kubectl("scale", *svc3, "--replicas=2")
+
+
+async def _requests() -> AsyncIterator[landing_pb2.TalkRequest]:
+    for number in range(_STREAM_LASTS * 2):
+        yield landing_pb2.TalkRequest(data=str(number % 5), meta="long")
+        await asyncio.sleep(0.5)
+
+
+async def _long_stream(target: str) -> int:
+    """The number of answers of a stream that lasts for seconds."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        call = channel.stream_stream(
+            "/org.feuyeux.grpc.LandingService/TalkBidirectional",
+            request_serializer=landing_pb2.TalkRequest.SerializeToString,
+            response_deserializer=landing_pb2.TalkResponse.FromString,
+        )(_requests(), timeout=60)
+        return len([answer async for answer in call])
+
+
+def _attack(target: str) -> list[str]:
+    endings = []
+    for path in HOSTILE * 3:
+        with Peer(target) as peer:
+            endings.append(peer.ask(changed(_path=path)))
+    return endings
+
+
+def test_hostile_paths_end_nobody_else_s_call(ingress: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        streams = [pool.submit(asyncio.run, _long_stream(ingress)) for _ in range(4)]
+        endings = _attack(ingress)
+        assert [stream.result() for stream in streams] == [_STREAM_LASTS * 2] * 4
+    assert "grpc 0" not in endings
+
+
+def _under_load(target: str, seconds: int) -> subprocess.Popen[str]:
+    load = (
+        sys.executable,
+        "-m",
+        "client",
+        "load",
+        "--target",
+        target,
+        "--rate",
+        "20",
+        "--warmup",
+        "0",
+        "--timeout",
+        "20s",
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*load, "--duration", f"{seconds}s", "--processes", "1", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_restarts_under_load_lose_no_call(deployed: Cluster, ingress: str) -> None:
+    with _under_load(ingress, 60) as load:
+        for number in (1, 2, 3):
+            deployed.restart(NAMESPACE, f"deployment/grpc-server-svc{number}")
+        text, _ = load.communicate()
+    found = json.loads(text)
+    assert found["errors"] in ({}, 0, []), found
+    assert load.returncode == 0
+
+
+def test_down_takes_nothing_of_others(deployed: Cluster) -> None:
+    theirs = (
+        an_object("v1", "ConfigMap", "theirs", NAMESPACE, data={"a": "b"}),
+        an_object("v1", "Service", "theirs", NAMESPACE, spec={"ports": [{"port": 80}]}),
+        an_object("v1", "Secret", "theirs", NAMESPACE, stringData={"a": "b"}),
+    )
+    deployed.apply(*theirs)
+    done = deployed.run("apply", "k8s", "down")
+    assert done.returncode == 0, done.stderr
+    assert "it holds configmap/theirs, secret/theirs, service/theirs" in done.stderr
+    for one in theirs:
+        deployed.kubectl("get", one["kind"], "theirs", "--namespace", NAMESPACE)
+    deployed.kubectl("delete", "--filename", "-", given=yaml.safe_dump_all(theirs))

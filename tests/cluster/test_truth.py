@@ -1,0 +1,250 @@
+"""The sampling rule held against what the real istiod pushes to gateway, sidecar and waypoint. Minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.kubernetes.sampling import Workload
+from tests.cluster.real import GATEWAY_POD, MESH_NAMESPACE, NAMESPACE, Cluster
+from tests.deploy.kubernetes.rendering import Object
+from tests.deploy.kubernetes.scenes import (
+    API_GATEWAY,
+    GATEWAY,
+    PROVIDERS,
+    SCENES,
+    SVC2,
+    WAYPOINT,
+    Scene,
+    real_scenes,
+)
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+PODS = {
+    id(GATEWAY): GATEWAY_POD,
+    id(SVC2): (NAMESPACE, "deploy/grpc-server-svc2"),
+    id(API_GATEWAY): (NAMESPACE, "deploy/grpc-tracing-istio"),
+    id(WAYPOINT): (NAMESPACE, "deploy/waypoint"),
+}
+_PUSHED_WITHIN = 3.0
+"""Seconds for a push; a change that concerns a proxy's listeners not at all brings none."""
+_SETTLED_AFTER = 0.7
+_SECOND = 1.05
+"""Telemetries are as old as the API server says, in whole seconds."""
+
+A_WAYPOINT: Object = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "waypoint", "namespace": NAMESPACE, "labels": {"istio.io/waypoint-for": "service"}},
+    "spec": {
+        "gatewayClassName": "istio-waypoint",
+        "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
+    },
+}
+
+
+class Stage:
+    """The cluster, and what the last scene left in its mesh's configuration."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.config = yaml.safe_load(self._map()["data"]["mesh"])
+        self.started_with: Object = {}
+        self.pilot = 1.0
+
+    def _map(self) -> Object:
+        text = self.cluster.kubectl("get", "configmap", "istio", "--namespace", MESH_NAMESPACE, "--output", "yaml")
+        found: Object = yaml.safe_load(text)
+        return found
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        patch = yaml.safe_dump({"data": {"mesh": yaml.safe_dump(dict(config))}})
+        where = ("configmap", "istio", "--namespace", MESH_NAMESPACE)
+        self.cluster.kubectl("patch", *where, "--type", "merge", "--patch", patch)
+
+    def sample_by_pilot(self, percentage: float) -> None:
+        if percentage == self.pilot:
+            return
+        self.pilot = percentage
+        variable = f"PILOT_TRACE_SAMPLING={percentage:g}" if percentage != 1 else "PILOT_TRACE_SAMPLING-"
+        self.cluster.kubectl("set", "env", "deploy/istiod", "--namespace", MESH_NAMESPACE, variable)
+        self.cluster.kubectl("rollout", "status", "deploy/istiod", "--namespace", MESH_NAMESPACE, "--timeout=120s")
+        time.sleep(5)  # the old istiod's connections end with it, and the proxies find the new one
+
+    def start_proxies_with(self, default: Object, annotation: Object, pods: list[tuple[str, str]]) -> None:
+        """defaultConfig and the annotation hold for proxies started since."""
+        if (wanted := {"default": default, "annotation": annotation}) == self.started_with:
+            return
+        self.started_with = wanted
+        self._annotate(annotation)
+        for where, workload in pods:
+            self.cluster.restart(where, workload)
+        time.sleep(2)
+
+    def _annotate(self, annotation: Object) -> None:
+        base = {"holdApplicationUntilProxyStarts": True, "terminationDrainDuration": "1s"}
+        metadata = {"annotations": {"proxy.istio.io/config": yaml.safe_dump(base | annotation)}}
+        patch = yaml.safe_dump({"spec": {"template": {"metadata": metadata}}})
+        self.cluster.kubectl("patch", "deploy/grpc-server-svc2", "--namespace", NAMESPACE, "--patch", patch)
+
+    def put(self, telemetries: list[tuple[int, Object]]) -> None:
+        """By age, oldest first; those of one age in one breath."""
+        for line in self.cluster.kubectl("get", "telemetries", "-A", "--no-headers").splitlines():
+            where, name = line.split()[:2]
+            self.cluster.kubectl("delete", "telemetry", name, "--namespace", where)
+        for number, age in enumerate(sorted({created for created, _ in telemetries})):
+            time.sleep(_SECOND if number else 0)
+            self.cluster.apply(*(one for created, one in telemetries if created == age))
+
+    def versions(self, pods: list[tuple[str, str]]) -> list[Any]:
+        return [[one.get("active_state", {}).get("last_updated") for one in self.cluster.told(pod)] for pod in pods]
+
+    def wait_for_the_push(self, pods: list[tuple[str, str]], before: list[Any]) -> None:
+        deadline = time.monotonic() + _PUSHED_WITHIN
+        while self.versions(pods) == before and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(_SETTLED_AFTER)
+
+
+@pytest.fixture(scope="module")
+def stage(mesh: Cluster) -> Iterator[Stage]:
+    """Sidecars, a Gateway API's gateway and a waypoint, and the mesh as it was in the end."""
+    mesh.run("apply", "k8s", "down")
+    done = mesh.up("--with", "gateway-api", "--with", "traces")  # without its Service a provider is none
+    assert done.returncode == 0, done.stderr
+    mesh.apply(A_WAYPOINT, *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in OTHERS))
+    mesh.kubectl("label", "namespace", NAMESPACE, "istio.io/use-waypoint=waypoint", "--overwrite")
+    mesh.kubectl("apply", "--filename", "-", given=yaml.safe_dump(OLD_WAY_IN))
+    found = Stage(mesh)
+    yield found
+    found.put([])
+    found.sample_by_pilot(1.0)
+    found.configure(found.config)
+    mesh.kubectl("label", "namespace", NAMESPACE, "istio.io/use-waypoint-")
+    mesh.kubectl("delete", "gateways.gateway.networking.k8s.io/waypoint", "--namespace", NAMESPACE)
+    mesh.kubectl("delete", "gateways.networking.istio.io/old-way-in", "--namespace", NAMESPACE)
+    mesh.kubectl("delete", "namespace", *OTHERS)
+
+
+OTHERS = ("mesh-root", "other")
+OLD_WAY_IN: Object = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "old-way-in", "namespace": NAMESPACE},
+    "spec": {
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{"port": {"number": 9999, "name": "grpc", "protocol": "GRPC"}, "hosts": ["*"]}],
+    },
+}
+"""A listener of the mesh's own gateway on our port."""
+
+
+def _managers(found: Any) -> Iterator[Object]:
+    """Each HTTP connection manager, wherever it stands."""
+    if isinstance(found, dict):
+        if found.get("@type", "").endswith("HttpConnectionManager"):
+            yield found
+        else:
+            for one in found.values():
+                yield from _managers(one)
+    elif isinstance(found, list):
+        for one in found:
+            yield from _managers(one)
+
+
+def _said(listeners: Any, name: str, prefix: str) -> str | None:
+    """As sampling.json writes it; all connection managers of a direction say the same.
+
+    name: a part of the listener's name; prefix: what the manager's stat prefix begins with.
+    """
+    chosen = [one["active_state"] for one in listeners if name in one["name"] and "active_state" in one]
+    assert chosen, (name, [one["name"] for one in listeners])
+    managers = [one for one in _managers(chosen) if one["stat_prefix"].startswith(prefix)]
+    assert managers, (name, prefix)
+    (found,) = {_tracing(one) for one in managers}
+    return found
+
+
+def _tracing(manager: Object) -> str | None:
+    tracing = manager.get("tracing")
+    if tracing is None or (tracing.get("provider") is None and tracing.get("random_sampling") == {}):
+        return None
+    kind = tracing.get("provider", {}).get("name", "no provider").rpartition(".")[2]
+    return f"{kind} {tracing.get('random_sampling', {}).get('value', 0):g}%"
+
+
+LISTENERS = {
+    ("gateway", "out"): ("_9999", "outbound_0.0.0.0_9999"),
+    ("sidecar", "in"): ("virtualInbound", "inbound_0.0.0.0_9996"),
+    ("sidecar", "out"): ("0.0.0.0_9996", "outbound_0.0.0.0_9996"),
+    ("waypoint", "out"): ("main_internal", ""),
+}
+
+
+def _read(stage: Stage, workload: Workload, direction: str) -> str | None:
+    return _said(stage.cluster.told(PODS[id(workload)]), *LISTENERS[workload.kind, direction])
+
+
+def _created(telemetry: Object) -> int:
+    stamp = telemetry["metadata"].get("creationTimestamp", "")
+    return int(stamp[-3:-1]) if stamp else int(telemetry.get("created", 0))
+
+
+def _plain(telemetry: Object) -> Object:
+    kept = {key: value for key, value in telemetry["metadata"].items() if key != "creationTimestamp"}
+    return {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "metadata": kept, "spec": telemetry["spec"]}
+
+
+def _costs(scene: Scene | Object) -> str:
+    """Scenes for which the same has to be restarted stand beside each other."""
+    if isinstance(scene, Scene):
+        return f"{scene.pilot} {scene.proxy_config} {scene.mesh.get('defaultConfig', {})}"
+    return f"{scene['defaultConfig']}"
+
+
+def _play(stage: Stage, scene: Scene | Object, pods: list[tuple[str, str]]) -> None:
+    if isinstance(scene, Scene):
+        telemetries, config, pilot = scene.telemetries, dict(scene.mesh), scene.pilot
+        annotation = scene.proxy_config
+    else:
+        telemetries, pilot, annotation = scene["telemetries"], 1.0, {}
+        config = {**scene["mesh"], "defaultConfig": scene["defaultConfig"]}
+    before = stage.versions(pods)
+    base = {
+        key: value
+        for key, value in stage.config.items()
+        if key in ("trustDomain", "rootNamespace", "enablePrometheusMerge")
+    }
+    discovery = {"discoveryAddress": f"istiod.{MESH_NAMESPACE}.svc:15012"}
+    default = config.pop("defaultConfig", {})
+    stage.configure({"extensionProviders": PROVIDERS} | base | config | {"defaultConfig": discovery | default})
+    stage.put([(_created(one), _plain(one)) for one in telemetries])
+    stage.sample_by_pilot(pilot)
+    stage.start_proxies_with(default, annotation, pods)
+    stage.wait_for_the_push(pods, before)
+
+
+@pytest.mark.parametrize("scene", sorted(real_scenes(), key=_costs), ids=lambda scene: scene["scene"])
+def test_sampling_json_is_what_istiod_pushes(stage: Stage, scene: Object) -> None:
+    _play(stage, scene, [PODS[id(GATEWAY)], PODS[id(SVC2)]])
+    found = {
+        "gateway": _read(stage, GATEWAY, "out"),
+        "svc2_in": _read(stage, SVC2, "in"),
+        "svc2_out": _read(stage, SVC2, "out"),
+    }
+    for where, said in found.items():
+        assert (said or "").startswith(scene[where] or "nothing") or said == scene[where], (where, said, scene[where])
+
+
+@pytest.mark.parametrize("scene", sorted(SCENES, key=_costs), ids=lambda scene: scene.name)
+def test_our_own_scenes_are_what_istiod_pushes(stage: Stage, scene: Scene) -> None:
+    if scene.workload is WAYPOINT and "istio-waypoint" not in stage.cluster.kubectl("get", "gatewayclasses"):
+        pytest.skip("no waypoints: the istiod runs without PILOT_ENABLE_AMBIENT=true")
+    _play(stage, scene, [PODS[id(scene.workload)]])
+    found = {one: _read(stage, scene.workload, one) for one in scene.workload.directions}
+    assert found == scene.expected
