@@ -274,7 +274,7 @@ def diff(server: Server, _: list[str], options: Object) -> None:
     """Exit code 1 where something would change, as kubectl has it."""
     assert "server-side" in options, "as it will be applied"
     changed = []
-    for found in yaml.safe_load_all(sys.stdin.read()):
+    for found in read(sys.stdin.read()):
         if f"namespace/{found['metadata']['namespace']} " not in server.objects:
             fail(f'Error from server (NotFound): namespaces "{found["metadata"]["namespace"]}" not found')
         if server.objects.get(key_of(found), {}).get("sent") != found:
