@@ -13,7 +13,7 @@ from client.call.verdict import Judgement, Question, judge
 from grpc_tracing.evidence.causes import CAUSES
 from grpc_tracing.evidence.links import Context
 from grpc_tracing.evidence.picture import Picture
-from grpc_tracing.evidence.records import HopRecord
+from grpc_tracing.evidence.records import Header, HopRecord
 from grpc_tracing.evidence.seen import Seen
 from grpc_tracing.headers.forwarding import Decision
 from grpc_tracing.spans.model import Span
@@ -54,7 +54,7 @@ def the_edge_took_the_sampling_back(sampled: str) -> Judgement:
 B3 = (("x-b3-traceid", TRACE), ("x-b3-spanid", "b" * 16), ("x-b3-sampled", "1"))
 
 
-def b3(trace: str) -> tuple[object, ...]:
+def b3(trace: str) -> tuple[Header, ...]:
     return header("x-b3-traceid", trace), header("x-b3-spanid", "b" * 16), header("x-b3-sampled", "1")
 
 
@@ -79,20 +79,20 @@ CASES: dict[str, Callable[[], Judgement]] = {
     "another-calls-headers": lambda: by_records(SVC1, last("svc3", traceparent(OTHER), trace_id=OTHER)),
     "one-family-copied": lambda: judge(
         outcome(
-            hop("svc1", traceparent(), *b3(TRACE)),  # type: ignore[arg-type]
-            last("svc3", traceparent(OTHER), *b3(TRACE), trace_id=OTHER, peer=f"{SPIFFE}svc2"),  # type: ignore[arg-type]
+            hop("svc1", traceparent(), *b3(TRACE)),
+            last("svc3", traceparent(OTHER), *b3(TRACE), trace_id=OTHER, peer=f"{SPIFFE}svc2"),
         ),
         Question(expected=EXPECTED),
     ),
     "two-traces-named": lambda: by_records(
-        hop("svc1", traceparent(), *b3(OTHER)),  # type: ignore[arg-type]
-        hop("svc2", traceparent(), *b3(OTHER)),  # type: ignore[arg-type]
-        last("svc3", traceparent(), *b3(OTHER)),  # type: ignore[arg-type]
+        hop("svc1", traceparent(), *b3(OTHER)),
+        hop("svc2", traceparent(), *b3(OTHER)),
+        last("svc3", traceparent(), *b3(OTHER)),
     ),
     "unreadable-value": lambda: by_records(SVC1, hop("svc2", header("traceparent", PARENT.upper()), trace_id="")),
     "id-cut": lambda: by_records(
-        hop("svc1", *b3(TRACE)),  # type: ignore[arg-type]
-        hop("svc2", *b3(TRACE[16:]), trace_id=TRACE[16:]),  # type: ignore[arg-type]
+        hop("svc1", *b3(TRACE)),
+        hop("svc2", *b3(TRACE[16:]), trace_id=TRACE[16:]),
     ),
     "sampling-lost": lambda: by_records(SVC1, hop("svc2", header("traceparent", f"{PARENT[:-1]}0"))),
     "header-lost": lambda: by_records(

@@ -162,7 +162,9 @@ defaultProviders: {tracing: [otel]}
 extensionProviders: [{name: otel, opentelemetry: {service: collector.observability.svc.cluster.local, port: 4317}}]
 """
 _ISTIOD = {"template": {"metadata": {"labels": {"app": "istiod"}}, "spec": {"containers": [{"name": "discovery"}]}}}
-_GATEWAY_PODS = {"template": {"metadata": {"labels": {"istio": "ingressgateway"}}}}
+_GATEWAY_PODS = {
+    "template": {"metadata": {"labels": {"istio": "ingressgateway"}}, "spec": {"containers": [{"name": "istio-proxy"}]}}
+}
 
 PLAIN_ISTIO = (
     an_object(

@@ -79,7 +79,7 @@ def test_replicas_that_somebody_else_set_stay(clusters: Clusters) -> None:
 
 def test_a_variable_that_somebody_set_by_hand_is_told_with_what_takes_it_back(clusters: Clusters) -> None:
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
-    variable = {'k:{"name":"TALK_PROPAGATE"}': {".": {}, "f:name": {}, "f:value": {}}}
+    variable: Object = {'k:{"name":"TALK_PROPAGATE"}': {".": {}, "f:name": {}, "f:value": {}}}
     container = {'k:{"name":"talk"}': {"f:env": variable}}
     _scaled(clusters, {"f:spec": {"f:template": {"f:spec": {"f:containers": container}}}}, "kubectl-set")
     done = clusters.run("apply", "k8s", *IMAGE)
