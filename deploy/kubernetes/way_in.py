@@ -6,7 +6,7 @@ from chain import topology
 from deploy.kubernetes import manifests
 from deploy.kubernetes.findings import Finding, Target
 from deploy.kubernetes.gateway import Gateway
-from deploy.kubernetes.kubectl import Kubectl, Object
+from deploy.kubernetes.kubectl import Forbidden, Kubectl, Object
 from deploy.steps import DeployError
 
 ISTIO_GATEWAYS = "gateways.networking.istio.io"
@@ -32,8 +32,9 @@ def way_in(target: Target) -> Iterator[Finding]:
         yield Finding("warning", target.gateway.closed(service, target.data, target.mesh))
     try:
         yield from (Finding("warning", text) for text in rivals(target.data, target.mesh, target.gateway))
-    except DeployError:
-        yield Finding("warning", "whether another Gateway takes our port could not be seen: no right to list Gateways")
+    except DeployError as error:
+        why = "no right to list Gateways" if isinstance(error, Forbidden) else str(error).splitlines()[0]
+        yield Finding("warning", f"whether another Gateway takes our port could not be seen: {why}")
 
 
 _ASM_STARTS_NONE = (

@@ -180,6 +180,7 @@ def test_the_same_advice_is_given_once(clusters: Clusters) -> None:
     clusters.change(api_versions=cluster.KUBERNETES)
     done = clusters.run("apply", "k8s", *IMAGE)
     assert len([line for line in done.stderr.splitlines() if "does not serve" in line]) == 1
+    assert "no right" not in done.stderr, "a kind that nobody serves is no matter of rights"
 
 
 def test_the_fix_for_the_label_works_for_the_server_that_is_meant(clusters: Clusters) -> None:

@@ -119,7 +119,7 @@ def _overlay_of_the_user_s(folder: Path, more: str) -> Path:
 
 
 WRONG_USE = [
-    (("--overlay", "nowhere", *IMAGE), "no overlay nowhere: --overlay takes asm, faults, gateway-api, istio, lanes"),
+    (("--overlay", "nowhere", *IMAGE), "no overlay nowhere: --overlay takes ambient, asm, faults, gateway-api, istio"),
     (("--push", *IMAGE), "--push needs --build and --image"),
     (("--image", "a@sha256:00"), "a@sha256:00 names a digest: --mesh-image names the other image"),
 ]
@@ -385,7 +385,7 @@ FAILED_CHECKS = [
     ),
     (_no_namespace, "the cluster does not let you create namespaces in grpc-tracing"),
     (_older, "does not serve networking.istio.io/v1: it has networking.istio.io/v1beta1, so give --overlay older-api"),
-    (_no_istio, "does not serve telemetry.istio.io/v1: is this the mesh's API server? Name its kubeconfig in"),
+    (_no_istio, "security.istio.io/v1, telemetry.istio.io/v1: is this the mesh's API server? Name its kubeconfig in"),
     (_injection_off, "injection is off in grpc-tracing at the cluster: kubectl label namespace grpc-tracing istio-inj"),
     (_injection_disabled, "sidecar injection is off in grpc-tracing"),
     (_without("istio-sidecar-injector"), "the cluster has no sidecar injector"),
@@ -501,7 +501,8 @@ def test_a_gateway_that_may_not_be_seen_is_named_to_the_test(clusters: Clusters,
 
 
 @pytest.mark.parametrize(
-    ("place", "fix"), [("k8s", "kubectl patch service istio-ingressgateway -n istio-system"), ("asm", "istiogateways")]
+    ("place", "fix"),
+    [("k8s", "kubectl patch service istio-ingressgateway --namespace istio-system"), ("asm", "istiogateways")],
 )
 def test_a_closed_port_comes_with_the_lasting_fix(clusters: Clusters, place: str, fix: str) -> None:
     _closed(clusters)
