@@ -8,6 +8,7 @@ import client.cli
 import deploy.compose.place
 import deploy.kubernetes.place
 import deploy.local.place
+import grpc_tracing.commands.options
 import grpc_tracing.store.options
 import mesh.cli
 from grpc_tracing.arguments import Parser
@@ -36,8 +37,13 @@ def library() -> argparse.ArgumentParser:
     """Of `grpc-tracing`, which dispatches by itself, so that a command's packages may be missing."""
     found = Parser(prog="grpc-tracing", description="Trace propagation for gRPC.")
     found.add_argument("--version", action="version", version=VERSION, help="print the version")
-    store = grpc_tracing.store.options.parser()
-    found.add_subparsers(metavar="COMMAND").add_parser(
-        "store", parents=[store], add_help=False, description=store.description, help=store.description
-    )
+    options = grpc_tracing.commands.options
+    parsers = {
+        "audit": options.audit_parser(),
+        "fetch": options.fetch_parser(),
+        "store": grpc_tracing.store.options.parser(),
+    }
+    commands = found.add_subparsers(metavar="COMMAND")
+    for name, made in parsers.items():
+        commands.add_parser(name, parents=[made], add_help=False, description=made.description, help=made.description)
     return found

@@ -35,10 +35,12 @@ LAYERS: dict[str, set[str]] = {
     "spans": {"headers"},
     "evidence": {"headers", "spans"},
     "backends": {"headers", "spans"},
+    "audit": {"headers", "spans"},
+    "commands": {"headers", "spans", "backends", "audit"},
     "store": {"headers", "calling", "spans", "evidence", "backends"},
 }
 """Inside the library. `arguments`, `printable`, `values` and `version` are for all; `cli` only names its commands."""
-PURE = ("headers", "spans", "evidence")
+PURE = ("headers", "spans", "evidence", "audit")
 """No I/O: neither sockets nor files nor clocks."""
 IMPURE = {"asyncio", "grpc", "httpx", "os", "pathlib", "socket", "subprocess", "threading", "time"}
 

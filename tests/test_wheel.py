@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.version import VERSION
+from tests.audit.traffic import Traffic
 from tests.store.support import Part, export_request
 from tests.support.missing import missing
 from tests.support.processes import ROOT
@@ -158,6 +160,14 @@ def _answers(url: str) -> bool:
         return httpx.get(url, trust_env=False).is_success
     except httpx.HTTPError:
         return False
+
+
+def test_with_its_extra_the_audit_reads_a_file(wheel: Path, bare: Path, tmp_path: Path) -> None:
+    done(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[audit]")
+    spans = tmp_path / "spans.jsonl"
+    spans.write_text("".join(f"{line(span)}\n" for span in Traffic(cuts=True, seconds=10).spans()))
+    ended = run(bare / "grpc-tracing", "audit", "--traces", spans, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout.split()[:2]) == (1, ["cuts", "cart"]), ended.stderr
 
 
 def test_with_its_extra_the_store_takes_spans_and_shows_them(wheel: Path, bare: Path, tmp_path: Path) -> None:

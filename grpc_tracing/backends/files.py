@@ -14,7 +14,7 @@ from grpc_tracing.spans.model import Span
 def read_spans(path: Path) -> tuple[Span, ...]:
     """All spans of a file. Raises OSError, and ValueError with a line that says where it is not what it should be."""
     spans: list[Span] = []
-    for number, document in _documents(path.read_text(encoding="utf-8", errors="replace")):
+    for number, document in documents(path.read_text(encoding="utf-8", errors="replace")):
         try:
             spans += otlp.spans_of(otlp.from_document(_request(document)).resource_spans)
         except otlp.MalformedError as error:
@@ -22,7 +22,8 @@ def read_spans(path: Path) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _documents(text: str) -> Iterator[tuple[int, Any]]:
+def documents(text: str) -> Iterator[tuple[int, Any]]:
+    """Each JSON object of a text with its number. Raises ValueError with the line where one is cut off."""
     decoder = json.JSONDecoder()
     at, number = _skip(text, 0), 0
     while at < len(text):

@@ -167,7 +167,7 @@ async def _asked(
     except httpx.TimeoutException:
         raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StoreUnreadable(_no_connection(base, error)) from None
+        raise StoreUnreadable(no_connection(base, error)) from None
     except ValueError:
         raise StoreUnreadable(_another_api(base, "its answer is not that API's JSON")) from None
 
@@ -200,7 +200,8 @@ def _another_api(base: str, what: str) -> str:
     )
 
 
-def _no_connection(base: str, error: Exception) -> str:
+def no_connection(base: str, error: Exception) -> str:
+    """Why nothing was answered, with the option that helps."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"{base} shows a certificate of an unknown CA: give --traces-ca FILE"
     return f"nothing answers at {base} ({error})"

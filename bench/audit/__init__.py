@@ -1,0 +1,1 @@
+"""How good the audit is: a shop whose cutters are known."""

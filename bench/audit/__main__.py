@@ -1,0 +1,138 @@
+"""The audit's table. ``python -m bench.audit --seeds 1000-1004 [--scene NAME]``."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from bench.audit.shop import Cut, Scene, Shop, build, cutters
+from grpc_tracing.audit.judge import judge
+from grpc_tracing.audit.ledger import Ledger
+from grpc_tracing.audit.result import CUTTING, Audit, Word
+from grpc_tracing.spans.model import Kind
+
+FULL = Scene("100 %")
+SCENES = (
+    FULL,
+    replace(FULL, name="10 %", sampling=0.1),
+    replace(FULL, name="1 %", sampling=0.01),
+    replace(FULL, name="ids of half", ids=0.5),
+    replace(FULL, name="ids of all, 10 %", ids=1.0, sampling=0.1),
+    replace(FULL, name="rough", rough=True),
+    replace(FULL, name="none cut, rough", cutters=0, rough=True),
+)
+_WANTED = {
+    Cut.ALL: Word.CUTS,
+    Cut.RPC: Word.CUTS,
+    Cut.STREAMS: Word.CUTS,
+    Cut.INSTANCE: Word.PARTLY,
+    Cut.VERSION: Word.PARTLY,
+}
+
+
+@dataclass
+class Tally:
+    """Right and wrong names; `kind` counts the right names whose word is right too, `open` those left open."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    kind: int = 0
+    open: int = 0
+
+    def add(self, named: set[str], true: set[str]) -> None:
+        self.right += len(named & true)
+        self.wrong += len(named - true)
+        self.missed += len(true - named)
+
+    def cells(self) -> str:
+        precision = self.right / (self.right + self.wrong) if self.right + self.wrong else 1.0
+        recall = self.right / (self.right + self.missed) if self.right + self.missed else 1.0
+        return f"{precision:.3f} | {recall:.3f}"
+
+
+def audit(shop: Shop) -> Audit:
+    ledger = Ledger()
+    for one in shop.facts:
+        ledger.take_fact(one)
+    ledger.close()
+    return judge(ledger)
+
+
+def client_roots(shop: Shop) -> set[str]:
+    """SPA-004 of the Instrumentation Score: a root span must not be of kind CLIENT."""
+    return {one.service for one in shop.facts if one.kind is Kind.CLIENT and not one.parent_id}
+
+
+def orphans(shop: Shop) -> set[str]:
+    """SPA-002: a parent that is not there."""
+    known = {(one.trace_id, one.span_id) for one in shop.facts}
+    return {one.service for one in shop.facts if one.parent_id and (one.trace_id, one.parent_id) not in known}
+
+
+def measure(scene: Scene, seeds: Iterable[int], verbose: bool) -> str:
+    ours, spa4, spa2, spans, spent = Tally(), Tally(), Tally(), 0, 0.0
+    for seed in seeds:
+        shop = build(scene, seed)
+        began = time.process_time()
+        result = audit(shop)
+        spent += time.process_time() - began
+        spans += len(shop.facts)
+        true = {one.name: one for one in cutters(shop)}
+        words = {one.service: one.verdict for one in result.services}
+        ours.add({name for name, word in words.items() if word in CUTTING}, set(true))
+        ours.kind += sum(words.get(name) == _WANTED[one.cut] for name, one in true.items() if one.cut)
+        ours.open += sum(words.get(name, Word.CANNOT_TELL) is Word.CANNOT_TELL for name in true)
+        spa4.add(client_roots(shop), set(true))
+        spa2.add(orphans(shop), set(true))
+        if verbose:
+            _explain(seed, shop, result)
+    return (
+        f"| {scene.name} | {ours.cells()} | {ours.kind} of {ours.right + ours.missed} | {ours.open} of {ours.missed} "
+        f"| {spa4.cells()} | {spa2.cells()} | {spans / 1e3:.0f} k in {spent:.1f} s |"
+    )
+
+
+def _explain(seed: int, shop: Shop, result: Audit) -> None:
+    kinds = {one.name: one.cut for one in cutters(shop)}
+    for one in result.services:
+        cut = kinds.get(one.service)
+        if (cut and one.verdict != _WANTED[cut]) or (not cut and one.verdict in CUTTING):
+            z, effect = one.z or 0.0, one.effect or 0.0
+            print(
+                f"  {seed} {one.service} truly {cut}: {one.verdict}, {one.cut} of {one.calls_out}, "
+                f"z {z:.1f}, {effect:.2f}"
+            )
+            for route in one.routes[:6]:
+                print(f"      {route.called} -> {route.out}: {route.cut} of {route.calls_out} {route.verdict}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
+    parser.add_argument("--seeds", default="1000-1004", metavar="A-B", help="first and last seed [%(default)s]")
+    parser.add_argument("--scene", action="append", choices=[one.name for one in SCENES], help="[all]")
+    parser.add_argument("--seconds", type=float, default=60, help="of traffic [%(default)g]")
+    parser.add_argument("--verbose", action="store_true", help="name each service that was judged wrongly")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("-")
+    print(
+        "| scene | precision | recall | right kind | of the missed, cannot tell | SPA-004: precision | recall "
+        "| SPA-002: precision | recall | spans |"
+    )
+    print("|---|" + "---|" * 9)
+    for scene in SCENES:
+        if not options.scene or scene.name in options.scene:
+            print(
+                measure(
+                    replace(scene, seconds=options.seconds), range(int(first), int(last or first) + 1), options.verbose
+                ),
+                flush=True,
+            )
+    print(f"\nlargest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Which service cuts the traces, read from spans alone. Pure."""

@@ -1,0 +1,96 @@
+"""Spans in any order become calls in and calls out; memory holds the open traces alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from grpc_tracing.audit.facts import Fact
+
+OPEN_SPANS: Final = 200_000
+"""Spans of traces that may still grow; above it the trace that was quiet for longest is closed."""
+_DEEPEST: Final = 64
+_Key = tuple[str, bool]
+
+
+class Begins(StrEnum):
+    """Where the trace of a call out comes from."""
+
+    CALL_IN = "call in"
+    ITSELF = "itself"
+    UNSEEN = "unseen"
+    """A parent that never came, or that stands in a circle of parents."""
+
+
+class CallOut(NamedTuple):
+    """A call out: `began` is when its own piece of the trace begins, `cause` the call in that it continues."""
+
+    fact: Fact
+    begins: Begins
+    began: int
+    cause: Fact | None
+
+
+@dataclass
+class OpenTraces:
+    """Takes facts in any order and hands a trace's calls on when it is closed."""
+
+    limit: int = OPEN_SPANS
+    _open: OrderedDict[str, dict[_Key, Fact]] = field(default_factory=OrderedDict)
+    _held: int = 0
+
+    def take(self, fact: Fact) -> Iterator[list[Fact]]:
+        """The traces that had to be closed for this span. A span that comes twice counts once, the first one."""
+        trace = self._open.setdefault(fact.trace_id, {})
+        self._open.move_to_end(fact.trace_id)
+        key = (fact.span_id, fact.enters)
+        if key not in trace:
+            trace[key] = fact
+            self._held += 1
+        while self._held > self.limit:
+            yield self._close()
+
+    def rest(self) -> Iterator[list[Fact]]:
+        """All traces that are open still."""
+        while self._open:
+            yield self._close()
+
+    def _close(self) -> list[Fact]:
+        _, trace = self._open.popitem(last=False)
+        self._held -= len(trace)
+        return list(trace.values())
+
+
+def calls_out(trace: list[Fact]) -> Iterator[CallOut]:
+    """Each call that leaves a service once per layer: where SDK and sidecar each leave a span for it, both are told."""
+    by_id: dict[str, dict[bool, Fact]] = {}
+    for fact in trace:
+        by_id.setdefault(fact.span_id, {})[fact.enters] = fact
+    for fact in trace:
+        if fact.leaves:
+            yield _traced(fact, by_id)
+
+
+def _traced(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> CallOut:
+    """Walks up through the service's own spans to what the call out continues."""
+    at = fact
+    for _ in range(_DEEPEST):
+        if not at.parent_id:
+            return CallOut(fact, Begins.ITSELF, at.start, None)
+        above = _parent(at, by_id)
+        if above is None:
+            return CallOut(fact, Begins.UNSEEN, at.start, None)
+        if above.enters or above.service != fact.service:
+            return CallOut(fact, Begins.CALL_IN, at.start, above)
+        at = above
+    return CallOut(fact, Begins.UNSEEN, at.start, None)
+
+
+def _parent(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> Fact | None:
+    """In Zipkin a server span may share its id with the client span above it: below it stands the server span."""
+    found = by_id.get(fact.parent_id, {})
+    above = found.get(True) or found.get(False)
+    return None if above is fact else above

@@ -1,0 +1,203 @@
+"""All spans of a time window from a backend: its searches are capped, so a window is split until its traces fit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import httpx
+
+from grpc_tracing.backends.files import documents
+from grpc_tracing.backends.jaeger import Source, StoreUnreadable, no_connection
+from grpc_tracing.spans.formats.documents import spans_of
+from grpc_tracing.spans.formats.otlp import MalformedError
+from grpc_tracing.spans.model import Span
+
+_CAP: Final = 200
+"""Traces that a search asks for at most: fewer than any backend refuses."""
+_LEAST_NS: Final = 10_000_000
+_TRIES: Final = 3
+_ANSWER: Final = 30.0
+_LATER: Final = frozenset({429, 500, 502, 503, 504})
+
+
+class Window(NamedTuple):
+    """Unix nanoseconds."""
+
+    start: int
+    end: int
+
+    def halves(self) -> tuple[Window, Window]:
+        middle = (self.start + self.end) // 2
+        return Window(self.start, middle), Window(middle, self.end)
+
+
+@dataclass(frozen=True)
+class Api:
+    """How a backend is asked: its name, where its services are and how they are read, its search."""
+
+    name: str
+    services: str
+    names: Callable[[Any], list[str]]
+    search: str
+    parameters: Callable[[str, Window], dict[str, str]]
+
+
+def _named(key: str) -> Callable[[Any], list[str]]:
+    return lambda document: [str(one) for one in document[key] or ()]
+
+
+def _v3(service: str, window: Window) -> dict[str, str]:
+    return {
+        "query.serviceName": service,
+        "query.startTimeMin": _iso(window.start),
+        "query.startTimeMax": _iso(window.end),
+        "query.searchDepth": str(_CAP),
+    }
+
+
+def _iso(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _v1(service: str, window: Window) -> dict[str, str]:
+    times = {"start": str(window.start // 1000), "end": str(window.end // 1000)}
+    return {"service": service, "limit": str(_CAP)} | times
+
+
+def _zipkin(service: str, window: Window) -> dict[str, str]:
+    lookback = max(1, (window.end - window.start) // 1_000_000)
+    return {
+        "serviceName": service,
+        "endTs": str(window.end // 1_000_000),
+        "lookback": str(lookback),
+        "limit": str(_CAP),
+    }
+
+
+def _plain_list(document: Any) -> list[str]:
+    if not isinstance(document, list):
+        raise TypeError("it is no list")
+    return [str(one) for one in document]
+
+
+APIS: Final = {
+    "jaeger": Api("Jaeger's v3 API", "/api/v3/services", _named("services"), "/api/v3/traces", _v3),
+    "jaeger1": Api("Jaeger's first API", "/api/services", _named("data"), "/api/traces", _v1),
+    "zipkin": Api("Zipkin", "/api/v2/services", _plain_list, "/api/v2/traces", _zipkin),
+}
+
+
+@dataclass
+class Reading:
+    """What was read so far: `missing` says in words what was not."""
+
+    spans: int = 0
+    traces: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+
+
+async def choose(source: Source, name: str) -> Api:
+    """The API of this name, or for `auto` the first that answers. Raises StoreUnreadable."""
+    if name != "auto":
+        return APIS[name]
+    async with source.open() as http:
+        for api in APIS.values():
+            if await _services(http, api) is not None:
+                return api
+    raise StoreUnreadable(
+        f"{source.url} answers as none of {', '.join(one.name for one in APIS.values())}: is a path prefix missing "
+        "from the URL?"
+    )
+
+
+async def read(source: Source, api: Api, window: Window, reading: Reading) -> AsyncIterator[list[Span]]:
+    """The spans of all traces in the window, each trace once. Raises StoreUnreadable where nothing can be read."""
+    async with source.open() as http:
+        names = await _services(http, api)
+        if names is None:
+            raise StoreUnreadable(f"{source.url} does not answer as {api.name} does: try another --traces-api")
+        for name in names:
+            async for spans in _service(http, api, name, window, reading):
+                yield spans
+
+
+async def _services(http: httpx.AsyncClient, api: Api) -> list[str] | None:
+    """None where it is another API's answer."""
+    answer = await _ask(http, api.services, {})
+    try:
+        return api.names(answer.json()) if answer.is_success else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+async def _service(
+    http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading
+) -> AsyncIterator[list[Span]]:
+    waiting = [window]
+    while waiting:
+        part = waiting.pop()
+        spans = await _page(http, api, name, part, reading)
+        if len({span.trace_id for span in spans}) >= _CAP:
+            if part.end - part.start > _LEAST_NS:
+                waiting += reversed(part.halves())
+                continue
+            reading.missing.append(
+                f"{name} has more than {_CAP} traces in {_LEAST_NS // 1_000_000} ms: the rest is not read"
+            )
+        yield _new(spans, reading)
+
+
+def _new(spans: list[Span], reading: Reading) -> list[Span]:
+    """Without the traces that another service's search brought."""
+    kept = [span for span in spans if span.trace_id not in reading.traces]
+    reading.traces.update(span.trace_id for span in kept)
+    reading.spans += len(kept)
+    return kept
+
+
+async def _page(http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading) -> list[Span]:
+    answer = await _ask(http, api.search, api.parameters(name, window))
+    if answer.status_code == 404:
+        return []
+    try:
+        answer.raise_for_status()
+        return [span for _, document in documents(answer.text) if not _empty(document) for span in spans_of(document)]
+    except (httpx.HTTPStatusError, MalformedError, ValueError):
+        said = f"{answer.status_code}" if not answer.is_success else "no spans in JSON"
+        reading.missing.append(f"{name} {_iso(window.start)} to {_iso(window.end)}: the backend answered {said}")
+        return []
+
+
+def _empty(document: Any) -> bool:
+    """An answer without traces: Jaeger's says so in several ways."""
+    if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
+        document = document["result"]
+    return document in ({}, []) or (isinstance(document, Mapping) and document.get("data", 0) is None)
+
+
+async def _ask(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str]) -> httpx.Response:
+    """The answer, asked for again where the backend is busy. Raises StoreUnreadable with the fix."""
+    base = str(http.base_url).rstrip("/")
+    try:
+        for attempt in range(_TRIES):
+            answer = await http.get(path, params=dict(parameters), timeout=_ANSWER)
+            if answer.status_code not in _LATER:
+                break
+            await asyncio.sleep(0.2 * (attempt + 1))
+    except httpx.TimeoutException:
+        raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s: ask for less with --last") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StoreUnreadable(no_connection(base, error)) from None
+    if answer.status_code in {401, 403}:
+        raise StoreUnreadable(
+            f"{base} wants credentials ({answer.status_code}): give --traces-header 'Authorization: Bearer …'"
+        )
+    if answer.is_redirect:  # followed by nobody, so that no other host gets the credentials
+        raise StoreUnreadable(
+            f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
+        )
+    return answer

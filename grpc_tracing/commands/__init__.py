@@ -1,0 +1,1 @@
+"""The commands of `grpc-tracing` that read spans."""

@@ -1,0 +1,41 @@
+"""`grpc-tracing audit`: reads spans, judges, shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from grpc_tracing.audit.judge import judge
+from grpc_tracing.audit.ledger import Ledger
+from grpc_tracing.audit.result import Audit
+from grpc_tracing.commands import reading
+from grpc_tracing.commands.options import audit_parser, where
+from grpc_tracing.commands.text import junit, page, table
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the audit and returns the exit code."""
+    made = audit_parser()
+    given = made.parse_args(arguments)
+    ledger = Ledger()
+    try:
+        missing = reading.spans(where(made, given), ledger.take)
+        ledger.close()
+        return _show(judge(ledger, missing), given)
+    except (reading.NothingRead, OSError) as error:
+        sys.stderr.write(f"grpc-tracing audit: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _show(audit: Audit, given: argparse.Namespace) -> int:
+    """Files first: a pipe that closes early loses none."""
+    files: list[tuple[Path | None, str]] = [(given.junit, junit(audit)), (given.report, page(audit))]
+    for path, text in files:
+        if path:
+            path.write_text(text, encoding="utf-8")
+    sys.stdout.write(json.dumps(audit.document(), indent=2) + "\n" if given.json else table(audit))
+    return audit.exit_code

@@ -1,0 +1,132 @@
+"""The command lines of `audit` and `fetch`, read once and checked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from grpc_tracing import values
+from grpc_tracing.arguments import Parser
+from grpc_tracing.backends.jaeger import Source
+from grpc_tracing.backends.windows import APIS, Window
+
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]+)")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where spans are read: a URL with its API and window, or files; neither for standard input."""
+
+    source: Source | None
+    api: str
+    window: Window
+    path: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.source.url if self.source else str(self.path) if self.path else "standard input"
+
+
+def audit_parser() -> Parser:
+    """Of `grpc-tracing audit`."""
+    made = Parser(
+        prog="grpc-tracing audit",
+        description="Which services cut traces, read from spans alone. Exit code 0: none, 1: some do, 2: nothing to "
+        "read, 3: it cannot be told.",
+    )
+    _add_reading(made)
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    made.add_argument("--junit", metavar="FILE", type=Path, help="also write JUnit's XML, a test case a service")
+    made.add_argument("--report", metavar="FILE", type=Path, help="also write a page that opens without a network")
+    return made
+
+
+def fetch_parser() -> Parser:
+    """Of `grpc-tracing fetch`."""
+    made = Parser(
+        prog="grpc-tracing fetch",
+        description="Keeps spans as OTLP JSON, a span a line, to be judged elsewhere. Exit code 0: all, 2: nothing to "
+        "read, 3: a part is missing.",
+    )
+    _add_reading(made)
+    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the file to write")
+    return made
+
+
+def _add_reading(made: Parser) -> None:
+    add = made.add_argument
+    add(
+        "--traces",
+        metavar="WHERE",
+        required=True,
+        help="a backend's URL, a file or folder of spans, - for standard input",
+    )
+    add("--traces-api", choices=("auto", *APIS), default="auto", help="what the URL speaks [%(default)s]")
+    add(
+        "--traces-header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        type=_checked(_header),
+        help="goes with each request; @FILE reads it, so that no process list shows it",
+    )
+    add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
+    add(
+        "--last",
+        metavar="TIME",
+        default="1h",
+        type=_checked(values.positive_duration),
+        help="the window up to now, for a URL [%(default)s]",
+    )
+
+
+def _checked(read: Callable[[str], object]) -> Callable[[str], object]:
+    def reading(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reading
+
+
+def _header(text: str) -> tuple[str, str]:
+    """What was given stands in no message: it may be a token."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            raise ValueError("the file behind @ cannot be read") from None
+    match = _HEADER.fullmatch(text)
+    if not match:
+        raise ValueError("write it as 'Name: value', for example 'Authorization: Bearer …', or @FILE")
+    return match[1], match[2]
+
+
+def where(made: Parser, given: argparse.Namespace) -> Where:
+    """Exits with code 2 and one line where an option is wrong."""
+    text: str = given.traces
+    if "://" in text:
+        return _url(made, given, text)
+    if given.traces_header or given.traces_ca:
+        made.error("--traces-header and --traces-ca are for a URL: --traces names a file")
+    if text != "-" and not os.path.lexists(text):
+        made.error(f"--traces: there is no file {text!r}; a backend's URL begins with http:// or https://")
+    return Where(None, given.traces_api, Window(0, 0), None if text == "-" else Path(text))
+
+
+def _url(made: Parser, given: argparse.Namespace, text: str) -> Where:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        made.error("--traces: a backend's URL begins with http:// or https:// and names a host")
+    now = time.time_ns()
+    window = Window(now - int(given.last * 1e9), now)
+    headers = tuple(given.traces_header)
+    source = Source(text.rstrip("/"), headers=headers, ca=given.traces_ca)
+    return Where(source, given.traces_api, window, None)

@@ -1,0 +1,78 @@
+"""Spans as no tracer should make them: each counted once, none believed, no crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from grpc_tracing.audit.judge import judge
+from grpc_tracing.audit.ledger import Ledger
+from grpc_tracing.audit.result import Audit, Word
+from grpc_tracing.audit.traces import OpenTraces
+from grpc_tracing.spans.model import Span
+from tests.audit.traffic import BEGIN, MS, Traffic
+from tests.support.spans import make
+
+T = "a" * 32
+
+
+def server(span: str = "1", parent: str = "", trace: str = T, start: int = BEGIN) -> Span:
+    return make(trace, span, parent, "cart", "Get", "server", start, start + 9 * MS)
+
+
+def client(span: str = "2", parent: str = "1", trace: str = T, start: int = BEGIN + MS) -> Span:
+    return make(trace, span, parent, "cart", "Get", "client", start, start + MS, **{"peer.service": "stock"})
+
+
+def audit(spans: Sequence[Span]) -> Audit:
+    ledger = Ledger()
+    ledger.take(spans)
+    ledger.close()
+    return judge(ledger)
+
+
+CASES: dict[str, tuple[list[Span], Word, int]] = {
+    "several roots": ([server(), server("3"), client()], Word.WHOLE, 1),
+    "several orphans": ([server(parent="8"), client(parent="9"), client("3", "9")], Word.CANNOT_TELL, 2),
+    "a parent that is its own descendant": ([client("2", "3"), client("3", "2")], Word.CANNOT_TELL, 2),
+    "a span that is its own parent": ([client("2", "2")], Word.CANNOT_TELL, 1),
+    "times of zero": ([server(start=0), client(start=0)], Word.WHOLE, 1),
+    "an end before the start": ([make(T, "1", "", "cart", "Get", "server", BEGIN, 5), client()], Word.WHOLE, 1),
+    "a span twice, the second one different": ([server(), client(), client("2", "")], Word.WHOLE, 1),
+    "a name of 100 KB": ([make(T, "1", "", "cart", "n" * 100_000, "server", BEGIN, BEGIN), client()], Word.WHOLE, 1),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_malformed_spans_are_counted_once_and_believed_by_nobody(what: str) -> None:
+    spans, word, calls = CASES[what]
+    (found,) = audit(spans).services
+    assert (found.verdict, found.calls_out) == (word, calls)
+
+
+def test_a_zipkin_server_span_shares_its_id_with_the_call_out_above_it() -> None:
+    called = make(T, "1", "", "stock", "Get", "server", BEGIN, BEGIN + 9 * MS)
+    onward = make(T, "2", "1", "stock", "Get", "client", BEGIN, BEGIN + MS)
+    words = {one.service: one.verdict for one in audit([client("1", ""), called, onward]).services}
+    assert words["stock"] is Word.WHOLE
+
+
+def test_orphans_are_a_problem_with_its_rule() -> None:
+    (problem,) = audit([server(f"{n}", "f", f"{n:032x}") for n in range(1, 9)]).problems
+    assert (problem.cause, problem.service) == ("missing-parent", "cart")
+    assert "SPA-002" in problem.evidence
+
+
+def test_ten_thousand_services_are_judged() -> None:
+    spans = [make(f"{n:032x}", "1", "", f"s{n}", "Get", "server", BEGIN, BEGIN + MS) for n in range(10_000)]
+    assert len(audit(spans).services) == 10_000
+
+
+def test_memory_holds_the_open_traces_alone() -> None:
+    ledger = Ledger(_open=OpenTraces(limit=100))
+    for span in Traffic().spans():
+        ledger.take([span])
+        assert ledger._open._held <= 100
+    ledger.close()
+    assert judge(ledger).verdict == "whole"

@@ -1,0 +1,60 @@
+"""Traffic of one service as its sidecar sees it: calls in, calls out, and what it does to their traces."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from grpc_tracing.spans.model import Span
+from tests.support.spans import make
+
+BEGIN, MS = 1_700_000_000_000_000_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """`rate` calls in a second for `seconds`, each with one call out to `stock`; `jobs` calls out a second beside."""
+
+    name: str = "cart"
+    instance: str = "cart-1"
+    version: str = ""
+    rpc: str = "shop.Cart/Get"
+    cuts: bool = False
+    passes_id: bool = False
+    sdk: bool = False
+    rate: float = 20.0
+    seconds: float = 60.0
+    length_ms: float = 20.0
+    jobs: float = 0.0
+    job_target: str = "stock"
+    seed: int = 1
+
+    def spans(self) -> Iterator[Span]:
+        chance, now = random.Random(f"{self}"), 0.0  # noqa: S311
+        while self.rate and (now := now + chance.expovariate(self.rate)) < self.seconds:
+            yield from self._call(chance, BEGIN + int(now * 1e9))
+        now = 0.0
+        while self.jobs and (now := now + chance.expovariate(self.jobs)) < self.seconds:
+            at = BEGIN + int(now * 1e9)
+            yield self._span(_id(chance, 32), _id(chance, 16), "", "client", at, at + 5 * MS, self.job_target)
+
+    def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
+        trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
+        end = at + int(self.length_ms * MS)
+        yield self._span(trace, entered, "", "server", at, end, request=request)
+        onward, parent = (_id(chance, 32), "") if self.cuts else (trace, entered)
+        request = request if self.passes_id else _id(chance, 16)
+        yield self._span(onward, _id(chance, 16), parent, "client", at + MS, end - MS, "stock", request=request)
+
+    def _span(  # noqa: PLR0917 - positions are the columns
+        self, trace: str, span: str, parent: str, kind: str, start: int, end: int, target: str = "", request: str = ""
+    ) -> Span:
+        sidecar = {"guid:x-request-id": request, "node_id": self.instance}
+        peer = {"peer.service": target} if target else {}
+        made = make(trace, span, parent, self.name, self.rpc, kind, start, end, **peer, **({} if self.sdk else sidecar))
+        return replace(made, version=self.version, resource=(("service.instance.id", self.instance),))
+
+
+def _id(chance: random.Random, digits: int) -> str:
+    return f"{chance.getrandbits(4 * digits - 1) + 1:0{digits}x}"
