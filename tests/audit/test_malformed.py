@@ -22,7 +22,7 @@ def server(span: str = "1", parent: str = "", trace: str = T, start: int = BEGIN
 
 
 def client(span: str = "2", parent: str = "1", trace: str = T, start: int = BEGIN + MS) -> Span:
-    return make(trace, span, parent, "cart", "Get", "client", start, start + MS, **{"peer.service": "stock"})
+    return make(trace, span, parent, "cart", "Get", "client", start, start + MS, False, **{"peer.service": "stock"})
 
 
 def audit(spans: Sequence[Span]) -> Audit:

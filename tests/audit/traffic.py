@@ -52,7 +52,9 @@ class Traffic:
     ) -> Span:
         sidecar = {"guid:x-request-id": request, "node_id": self.instance}
         peer = {"peer.service": target} if target else {}
-        made = make(trace, span, parent, self.name, self.rpc, kind, start, end, **peer, **({} if self.sdk else sidecar))
+        made = make(
+            trace, span, parent, self.name, self.rpc, kind, start, end, False, **peer, **({} if self.sdk else sidecar)
+        )
         return replace(made, version=self.version, resource=(("service.instance.id", self.instance),))
 
 
