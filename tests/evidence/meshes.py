@@ -47,18 +47,22 @@ class Played:
 
 @dataclass
 class Mesh:
-    """`family`: none (no sidecars), w3c, or b3 (which writes traceparent too). `silent` hops leave no record."""
+    """`family`: none (no sidecars), w3c, or b3 (which writes traceparent too). `silent` hops leave no record.
+
+    `begun` is the trace context that the requester sends, by default one of its own in W3C and B3.
+    """
 
     family: str
     hops: dict[str, Mistake]
     silent: frozenset[str] = frozenset()
     root: bool = True
+    begun: Metadata = ()
     ids: Ids = field(default_factory=Ids)
     spans: list[Span] = field(default_factory=list)
 
     def call(self, request_id: str = REQUEST_ID) -> Played:
         trace, span = self.ids.trace(), self.ids.span()
-        begun = begin(trace, span) if self.root or self.family == "none" else ()
+        begun = self.begun or (begin(trace, span) if self.root or self.family == "none" else ())
         sent = (("x-request-id", request_id), *begun)
         if self.root:
             self._leave(trace, span, "", by=("requester", "client"), headers=sent)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.call.outcome import Outcome
-from client.call.verdict import Judgement, Question, judge
+from client.call.verdict import CONNECTED, Judgement, Question, judge
 from grpc_tracing.evidence.links import Context
 from grpc_tracing.evidence.picture import Picture
+from grpc_tracing.evidence.records import HopRecord
 from grpc_tracing.evidence.seen import Seen
+from grpc_tracing.headers.families import CARRIERS
 from tests.client.evidence import answer
 from tests.evidence.meshes import REQUEST_ID, SERVICES, Mesh, Played
 from tests.evidence.mistakes import MISTAKES, Mistake, changing, dropping, good
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 # Without sidecars there are no spans to read.
 SETTINGS = [("none", False), ("w3c", False), ("w3c", True), ("b3", False), ("b3", True)]
@@ -126,11 +133,75 @@ def test_a_header_that_is_lost_changed_or_doubled_is_never_connected(  # noqa: P
         assert judgement.verdict != "connected"
 
 
+# One sampled context in each family, by the header that carries its trace id.
+FAMILIES: dict[str, dict[str, str]] = {
+    "traceparent": {"traceparent": f"00-{TRACE}-{SPAN}-01"},
+    "b3": {"b3": f"{TRACE}-{SPAN}-1"},
+    "x-b3-traceid": {"x-b3-traceid": TRACE, "x-b3-spanid": SPAN, "x-b3-sampled": "1"},
+    "sw8": {"sw8": "1-dHJhY2U=-c2VnbWVudA==-3-c3ZjMQ==-aW5zdGFuY2U=-L2E=-bG9jYWxob3N0"},
+    "x-datadog-trace-id": {"x-datadog-trace-id": "1234567890123", "x-datadog-parent-id": "7"},
+    "x-cloud-trace-context": {"x-cloud-trace-context": f"{TRACE}/1;o=1"},
+    "x-amzn-trace-id": {"x-amzn-trace-id": f"Sampled=1;Root=1-{TRACE[:8]}-{TRACE[8:]}"},
+    "uber-trace-id": {"uber-trace-id": f"{TRACE}:{SPAN}:0:1"},
+}
+FORGED: dict[str, Callable[[HopRecord], HopRecord]] = {
+    "as it is": lambda record: record,
+    "of another trace": lambda record: replace(record, trace_id="e" * 32),
+    "without headers": lambda record: replace(record, headers=()),
+    "without a trace": lambda record: replace(record, trace_id=""),
+    "of another hop": lambda record: replace(record, service="svc9"),
+    "of a hop that called nobody": lambda record: replace(record, later_us=0),
+    "shortened": lambda record: replace(record, headers=(), shortened=True),
+}
+
+
+def test_every_carrier_has_its_family_here() -> None:
+    assert FAMILIES.keys() == set(CARRIERS)
+
+
+@given(
+    key=st.sampled_from(sorted(FAMILIES)),
+    place=st.sampled_from(["svc1", "svc2"]),
+    what=st.sampled_from(["lost", "duplicated", "emptied", "halved", "another"]),
+    silent=st.frozensets(st.sampled_from(SERVICES)),
+    order=st.permutations([0, 1, 2]),
+    missing=st.frozensets(st.sampled_from([0, 1, 2])),
+    forged=st.lists(st.sampled_from(sorted(FORGED)), min_size=3, max_size=3),
+)
+def test_any_familys_header_that_goes_wrong_is_never_connected_whatever_the_records_say(  # noqa: PLR0917 - by name
+    key: str,
+    place: str,
+    what: str,
+    silent: frozenset[str],
+    order: list[int],
+    missing: frozenset[int],
+    forged: list[str],
+) -> None:
+    begun = tuple(FAMILIES[key].items())
+    played = Mesh("none", {place: _wrong(key, what)}, silent, begun=begun).call()
+    left = [played.records[n] for n in order if n < len(played.records) and n not in missing]
+    records = tuple(FORGED[how](record) for how, record in zip(forged, left, strict=False))
+    judgement = judged(Played(played.sent, records, (), played.whole), store=False)
+    if judgement.verdict == CONNECTED:
+        # Nothing after svc2 shows what it sent on: the word goes as far as svc2, and says so.
+        assert place == "svc2"
+        assert "connected as far as svc2: svc3 has nothing to forward" in judgement.notes
+
+
 def _wrong(key: str, what: str) -> Mistake:
     return {
         "lost": dropping(key),
         "duplicated": lambda received: (*good(received), *(pair for pair in good(received) if pair[0] == key)),
         "emptied": changing(key, lambda _: ""),
         "upper case": changing(key, lambda v: f"{v[:-1]}A"),
-        "another": changing(key, lambda v: v[::-1] if v != "1" else "0"),
+        "halved": changing(key, lambda v: v[: len(v) // 2]),
+        "another": changing(key, _another),
     }[what]
+
+
+def _another(value: str) -> str:
+    """The same with another trace id."""
+    if value == "1":
+        return "0"
+    other = value.replace("dHJhY2U=", "b3RoZXI=").replace(TRACE, TRACE[::-1]).replace(TRACE[8:], TRACE[:7:-1])
+    return other if other != value else value[::-1]
