@@ -241,8 +241,8 @@ CAUSES: Final = {
             "no-spans",
             UNPROVEN,
             "records whole, spans of none",
-            "the backend has no span of this call: no provider is defined or named, the spans go elsewhere, "
-            "or they are late",
+            "the backend has no span of a sidecar for this call: no provider is defined or named, "
+            "the spans go elsewhere, or they are late",
             "--wait 30s; istioctl proxy-config bootstrap|listeners of a sidecar shows its tracer; ./apply.sh k8s check",
         ),
         Cause(
