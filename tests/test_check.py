@@ -58,12 +58,13 @@ def test_lint_and_types_come_before_the_tests(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        ((), ("--dist loadgroup", "--hypothesis-profile default", "-m not soak and not chaos and not long")),
+        ((), ("--dist loadgroup", "--hypothesis-profile default", "-m not soak and not chaos and not long and not cluster")),
         (("--quick",), ("-m unit",)),
-        (("--long",), ("--hypothesis-profile long", "-m not soak and not chaos")),
+        (("--long",), ("--hypothesis-profile long", "-m not soak and not chaos and not cluster")),
+        (("--cluster",), ("-m cluster", "--timeout 3600")),
         (("soak",), ("-m soak", "--timeout 3600")),
         (("tests/talk", "--quick", "-k", "tls"), ("-m unit", " tests/talk -k tls")),
-        (("-m", "long"), ("and not long -m long",)),
+        (("-m", "long"), ("and not cluster -m long",)),
         (("--junit", "/r.xml"), ("--junit-xml /r.xml",)),
         (("--junit=r.xml",), ("--junit-xml {root}/elsewhere/r.xml",)),
     ],
