@@ -58,7 +58,7 @@ def test_lint_and_types_come_before_the_tests(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        ((), ("--dist loadgroup", "--hypothesis-profile default", "-m not soak and not chaos and not long and not cluster")),
+        ((), ("--dist loadgroup", "--hypothesis-profile default", "chaos and not long and not cluster")),
         (("--quick",), ("-m unit",)),
         (("--long",), ("--hypothesis-profile long", "-m not soak and not chaos and not cluster")),
         (("--cluster",), ("-m cluster", "--timeout 3600")),
