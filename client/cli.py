@@ -25,13 +25,13 @@ from client.load.run import hold
 from client.options import CallOptions, LoadOptions, Target
 from client.view import load
 from client.view.document import document, notes_for_store
-from client.view.files import write_whole
 from client.view.junit import junit
 from client.view.report import write_report
 from client.view.terminal import Screen
 from grpc_tracing.arguments import Parser
 from grpc_tracing.backends.jaeger import leave_notes
 from grpc_tracing.calling.channel import NothingAnswers, Tls
+from grpc_tracing.commands.files import write_whole
 from grpc_tracing.evidence.causes import CAUSES
 from grpc_tracing.version import VERSION
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from grpc_tracing.headers.families import HOP_RECORD, Pair
-from grpc_tracing.headers.forwarding import Decision, Received
+from grpc_tracing.headers.forwarding import KEY_ONLY, Received
 from protos.hop_pb2 import REFUSED, UNLISTED, Header, Hop
 
 RECORD_LIMIT: Final = 1024
@@ -23,7 +23,6 @@ _DIGEST: Final = 8
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """What stands for itself in grpc-message (gRPC over HTTP/2, Responses)."""
 
-_KEY_ONLY: Final = (Decision.REFUSED, Decision.UNLISTED)
 _IDENTITY: Final = re.compile(r'URI=("?)([^";,]*)\1')
 
 
@@ -46,7 +45,7 @@ def note_headers(record: Hop, received: Sequence[Received]) -> None:
         header.key = key
         if decision:  # FORWARDED, the most frequent, is the default
             header.decision = decision  # type: ignore[assignment]  # the same numbers
-            if decision in _KEY_ONLY:
+            if decision in KEY_ONLY:
                 continue
         raw = value.encode() if isinstance(value, str) else value
         if len(raw) <= _WHOLE_VALUE:

@@ -17,6 +17,7 @@ UNIT = (
     "tests/client/call/test_answers.py",
     "tests/client/load",
     "tests/client/view",
+    "tests/commands/test_files.py",
     "tests/evidence",
     "tests/headers",
     "tests/mesh/test_options.py",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from client.call.run import Run
 from client.view.document import notes_for_store
-from client.view.files import write_whole
+from grpc_tracing.commands.files import write_whole
 from grpc_tracing.store import report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ def read_spans(path: Path) -> tuple[Span, ...]:
     spans: list[Span] = []
     for number, document in documents(path.read_text(encoding="utf-8", errors="replace")):
         try:
-            spans += otlp.spans_of(otlp.from_document(_request(document)).resource_spans)
+            spans += otlp.spans_of(otlp.from_document(otlp.find_spans(document)).resource_spans)
         except otlp.MalformedError as error:
             raise ValueError(f"object {number} holds no spans in OTLP's JSON: {error}") from None
     return tuple(spans)
@@ -41,10 +41,3 @@ def _skip(text: str, at: int) -> int:
     while at < len(text) and text[at].isspace():
         at += 1
     return at
-
-
-def _request(document: Any) -> Mapping[str, Any]:
-    request: Mapping[str, Any] = otlp.find_request(document)
-    if "resourceSpans" not in request:
-        raise otlp.MalformedError("there is no resourceSpans")
-    return request

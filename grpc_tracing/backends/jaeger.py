@@ -23,6 +23,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _ANSWER = 2.0  # seconds for one answer
 _AT_ONCE = 8
 _NOTES_AT_ONCE = 50
+_SEARCHED = 100  # traces
 _Read = TypeVar("_Read")
 
 
@@ -175,15 +176,25 @@ async def _asked(
 def _refusal(base: str, answer: httpx.Response) -> str:
     """Why an answer cannot be used; empty for one that can, and for one that says `not yet`."""
     code = answer.status_code
-    if code in {401, 403}:
-        return f"{base} wants credentials ({code}): give --traces-header 'Authorization: Bearer …'"
-    if answer.is_redirect:
-        return f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
+    if said := turned_away(base, answer):
+        return said
     if code in {429, 503}:
         return ""
     if code == 404:
         return "" if _says_not_found(answer) else _another_api(base, "404 without that API's JSON")
     return "" if answer.is_success else f"{base} answers {code}"
+
+
+def turned_away(base: str, answer: httpx.Response) -> str:
+    """Why a backend of any API lets nobody in, with the option that helps; empty where it does.
+
+    A redirect is followed by nobody, so that no other host gets the credentials.
+    """
+    if answer.status_code in {401, 403}:
+        return f"{base} wants credentials ({answer.status_code}): give --traces-header 'Authorization: Bearer …'"
+    if answer.is_redirect:
+        return f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
+    return ""
 
 
 def _says_not_found(answer: httpx.Response) -> bool:
@@ -208,28 +219,31 @@ def no_connection(base: str, error: Exception) -> str:
 
 
 async def search(source: Source, services: Collection[str], start_ns: int, end_ns: int) -> tuple[Span, ...]:
-    """The spans of all traces in a time window in which one of these services took part, 100 traces each at most."""
+    """The spans of all traces in a window in which one of these services took part, `_SEARCHED` traces each."""
     if source.spans is not None:
         return tuple(span for span in source.spans if start_ns <= span.start_ns <= end_ns)
     spans: dict[tuple[str, str, str], Span] = {}
     async with source.open() as http:
         for service in services:
-            found = await _get(http, "/api/v3/traces", _window(service, start_ns, end_ns))
+            found = await _get(http, "/api/v3/traces", search_of(service, start_ns, end_ns, _SEARCHED))
             for span in found.spans if found else ():
                 spans[span.trace_id, span.span_id, span.kind] = span
     return tuple(spans.values())
 
 
-def _window(service: str, start_ns: int, end_ns: int) -> dict[str, str]:
-    def at(ns: int) -> str:
-        return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
+def search_of(service: str, start_ns: int, end_ns: int, most: int) -> dict[str, str]:
+    """The parameters of a search for `most` traces of a service in a window."""
     return {
         "query.serviceName": service,
-        "query.startTimeMin": at(start_ns),
-        "query.startTimeMax": at(end_ns),
-        "query.searchDepth": "100",
+        "query.startTimeMin": as_iso(start_ns),
+        "query.startTimeMax": as_iso(end_ns),
+        "query.searchDepth": str(most),
     }
+
+
+def as_iso(ns: int) -> str:
+    """Unix nanoseconds as RFC 3339 writes them, in microseconds."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 async def services(source: Source) -> tuple[str, ...]:

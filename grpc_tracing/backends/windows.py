@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from grpc_tracing.backends.files import documents
-from grpc_tracing.backends.jaeger import Source, StoreUnreadable, no_connection
+from grpc_tracing.backends.jaeger import Source, StoreUnreadable, as_iso, no_connection, search_of, turned_away
 from grpc_tracing.spans.formats.documents import spans_of
 from grpc_tracing.spans.formats.otlp import MalformedError
 from grpc_tracing.spans.model import Span
@@ -51,16 +50,7 @@ def _named(key: str) -> Callable[[Any], list[str]]:
 
 
 def _v3(service: str, window: Window) -> dict[str, str]:
-    return {
-        "query.serviceName": service,
-        "query.startTimeMin": _iso(window.start),
-        "query.startTimeMax": _iso(window.end),
-        "query.searchDepth": str(_CAP),
-    }
-
-
-def _iso(ns: int) -> str:
-    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return search_of(service, window.start, window.end, _CAP)
 
 
 def _v1(service: str, window: Window) -> dict[str, str]:
@@ -168,7 +158,7 @@ async def _page(http: httpx.AsyncClient, api: Api, name: str, window: Window, re
         return [span for _, document in documents(answer.text) if not _empty(document) for span in spans_of(document)]
     except (httpx.HTTPStatusError, MalformedError, ValueError):
         said = f"{answer.status_code}" if not answer.is_success else "no spans in JSON"
-        reading.missing.append(f"{name} {_iso(window.start)} to {_iso(window.end)}: the backend answered {said}")
+        reading.missing.append(f"{name} {as_iso(window.start)} to {as_iso(window.end)}: the backend answered {said}")
         return []
 
 
@@ -192,12 +182,6 @@ async def _ask(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str]
         raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s: ask for less with --last") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StoreUnreadable(no_connection(base, error)) from None
-    if answer.status_code in {401, 403}:
-        raise StoreUnreadable(
-            f"{base} wants credentials ({answer.status_code}): give --traces-header 'Authorization: Bearer …'"
-        )
-    if answer.is_redirect:  # followed by nobody, so that no other host gets the credentials
-        raise StoreUnreadable(
-            f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
-        )
+    if said := turned_away(base, answer):
+        raise StoreUnreadable(said)
     return answer

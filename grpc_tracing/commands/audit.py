@@ -11,6 +11,7 @@ from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit
 from grpc_tracing.commands import reading
+from grpc_tracing.commands.files import write_whole
 from grpc_tracing.commands.options import audit_parser, where
 from grpc_tracing.commands.text import junit, page, table
 
@@ -36,6 +37,6 @@ def _show(audit: Audit, given: argparse.Namespace) -> int:
     files: list[tuple[Path | None, str]] = [(given.junit, junit(audit)), (given.report, page(audit))]
     for path, text in files:
         if path:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text)
     sys.stdout.write(json.dumps(audit.document(), indent=2) + "\n" if given.json else table(audit))
     return audit.exit_code

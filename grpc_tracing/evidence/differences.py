@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.records import Header, HopRecord, contexts
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, is_span_key
-from grpc_tracing.headers.forwarding import GOES_ON, Decision
+from grpc_tracing.headers.forwarding import GOES_ON, KEY_ONLY
 from grpc_tracing.headers.reading import TraceContext, same_trace
 
 _UNCHECKED = frozenset({REQUEST_ID})  # the edge may rewrite a digit of it
-_KEY_ONLY = frozenset({Decision.UNLISTED, Decision.REFUSED})  # their values are not in the record
 
 
 def sent_headers(metadata: Metadata) -> tuple[Header, ...]:
@@ -35,7 +34,7 @@ def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[N
     A new span id in the same trace is no difference. Values need not be whole.
     """
     # gRPC's own user-agent is in every record but one that had to give up the bare keys.
-    complete = any(header.decision in _KEY_ONLY for header in arrived)
+    complete = any(header.decision in KEY_ONLY for header in arrived)
     read_before, read_after = contexts(tuple(left)), contexts(tuple(arrived))
     for key in dict.fromkeys(header.key for header in left):
         before = [header for header in left if header.key == key]
@@ -49,7 +48,7 @@ def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[N
 def _difference(
     key: str, before: list[Header], after: list[Header], read: tuple[TraceContext | None, TraceContext | None]
 ) -> Note | None:
-    if any(header.decision in _KEY_ONLY for header in after) or _same_values(before, after):
+    if any(header.decision in KEY_ONLY for header in after) or _same_values(before, after):
         return None
     if is_span_key(key) or _one_trace(*read):
         return None

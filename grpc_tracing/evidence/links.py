@@ -15,12 +15,11 @@ from grpc_tracing.evidence.kept import WHY, breaking
 from grpc_tracing.evidence.path import PathHop, called_nobody, ends_the_path
 from grpc_tracing.evidence.records import Header, HopRecord, contexts, reported_id
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, carries_trace_id, is_span_key
-from grpc_tracing.headers.forwarding import GOES_ON, Decision
+from grpc_tracing.headers.forwarding import GOES_ON, KEY_ONLY
 from grpc_tracing.headers.reading import TraceContext, distinct, in_32_digits, read, same_trace
 
 REQUESTER = "requester"
 _SHOWN = 40
-_KEY_ONLY = frozenset({Decision.UNLISTED, Decision.REFUSED})  # their values are not in a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +386,7 @@ class _Compared:
 
     def _given(self) -> Collection[str]:
         """What was sent on purpose has to reach the first hop; a record too long for it may leave out bare keys."""
-        complete = any(one.decision in _KEY_ONLY for one in self.after.headers)
+        complete = any(one.decision in KEY_ONLY for one in self.after.headers)
         if not self.before.sent or not complete:
             return ()
         return [key for key in self.context.given if not is_span_key(key)]
@@ -423,7 +422,7 @@ def _new_trace(source: str, before: str, target: str, after: str, between: str) 
 
 
 def _shows_its_value(header: Header) -> bool:
-    return header.whole and header.decision not in _KEY_ONLY
+    return header.whole and header.decision not in KEY_ONLY
 
 
 def _items(headers: Sequence[Header]) -> Iterator[bytes]:

@@ -29,6 +29,8 @@ class Decision(IntEnum):
 
 GOES_ON: Final = (Decision.FORWARDED, Decision.REWRITTEN)
 """In the one trace, at least."""
+KEY_ONLY: Final = (Decision.REFUSED, Decision.UNLISTED)
+"""Of these a record holds the key and no value."""
 
 # Hop-by-hop by HTTP's rules (RFC 9110 7.6.1), or set anew by each hop's gRPC library or proxy.
 _RESERVED: Final = frozenset(

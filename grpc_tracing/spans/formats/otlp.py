@@ -83,6 +83,14 @@ def find_request(document: Any) -> Any:
     return inner
 
 
+def find_spans(document: Any) -> Any:
+    """The same for who reads what is kept: a document without `resourceSpans` is refused, an empty one too."""
+    request = find_request(document)
+    if "resourceSpans" not in request:
+        raise MalformedError("there is no resourceSpans")
+    return request
+
+
 def _other_format(document: dict[str, Any]) -> str:
     if "data" in document:
         return "this is the JSON of Jaeger's UI (data); send OTLP's, as Jaeger's /api/v3/traces/{id} gives it"

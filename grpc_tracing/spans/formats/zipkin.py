@@ -23,16 +23,29 @@ _KINDS = {
 
 def parse(body: bytes) -> ExportTraceServiceRequest:
     """A list of Zipkin v2 spans as an OTLP request, a resource per span. Raises MalformedError."""
+    try:
+        document = json.loads(body)
+    except WRONG_SHAPE as error:
+        raise _malformed(error) from error
+    return from_document(document)
+
+
+def from_document(document: Any) -> ExportTraceServiceRequest:
+    """The same, parsed already. Raises MalformedError."""
     request = ExportTraceServiceRequest()
     try:
-        for span in _list(json.loads(body)):
+        for span in _list(document):
             _refuse_v1(span)
             _add(request, span)
     except MalformedError:
         raise
     except WRONG_SHAPE as error:
-        raise MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}") from error
+        raise _malformed(error) from error
     return request
+
+
+def _malformed(error: Exception) -> MalformedError:
+    return MalformedError(f"the body is no list of Zipkin v2 spans: {type(error).__name__}: {error}")
 
 
 def _list(document: Any) -> list[dict[str, Any]]:

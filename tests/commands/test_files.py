@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client.view.files import write_whole
+from grpc_tracing.commands.files import write_whole
 
 
 def test_a_link_in_the_place_of_the_file_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that a run leaves."""
+"""Files that a command leaves."""
 
 from __future__ import annotations
 
