@@ -4,9 +4,14 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from client.call import run as call
+from client.call.drive import Tell
+from client.cli import call_options, parser
 from tests.support.processes import ROOT, environment
 
 
@@ -35,6 +40,21 @@ def client(*arguments: str, env: dict[str, str] | None = None, limit: float = 60
         check=False,
     )
     return Finished(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def judged(*arguments: str) -> call.Run:
+    """`client call` in this process, which starts in no time: what it found, before anything is printed."""
+    return asyncio.run(judged_beside(*arguments))
+
+
+async def judged_beside(*arguments: str) -> call.Run:
+    """`judged` beside others of its kind."""
+    return await call.run(call_options(parser().parse_args(["call", *arguments])), _in_silence)
+
+
+@asynccontextmanager
+async def _in_silence(_: str) -> AsyncIterator[Tell]:
+    yield lambda _: None
 
 
 async def client_beside(*arguments: str, env: dict[str, str] | None = None) -> Finished:

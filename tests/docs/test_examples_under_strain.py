@@ -15,10 +15,10 @@ from tests.docs.conftest import Example
 from tests.docs.hops import hop
 from tests.docs.kinds import GETTING
 from tests.docs.patterns import ANSWER, ASK, PATTERNS, Pattern, answering, doing, in_each_pattern
-from tests.docs.wire import WireCaller, free_address, wire_leaf
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Stub, ask, connect
 from tests.support.waiting import wait_for
+from tests.support.wire import WireCaller, free_address, wire_leaf
 
 pytestmark = pytest.mark.timeout(2 * GETTING)
 

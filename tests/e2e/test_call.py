@@ -6,17 +6,16 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import grpc
 import pytest
 
 from grpc_tracing.evidence.causes import CAUSES
 from tests.client.run import client
 from tests.client.terminal import client_on_terminal
 from tests.support.processes import ROOT, Chain, chain, environment, service
+from tests.support.server import grpc_server
 
 ALL_RPCS = ["Talk", "TalkOneAnswerMore", "TalkMoreAnswerOne", "TalkBidirectional"]
 PATH = ["svc1", "svc2", "svc3"]
@@ -212,13 +211,8 @@ def test_a_report_that_cannot_be_written_costs_nobody_the_verdict(tmp_path: Path
 
 
 def test_a_stream_that_is_refused_keeps_its_status() -> None:
-    server = grpc.server(ThreadPoolExecutor(4))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        ended = client("call", "--target", f"127.0.0.1:{port}", "--data", "0,1,2,3,4,5", "--repeat", "100", "--json")
-    finally:
-        server.stop(None)
+    with grpc_server(threads=4) as target:
+        ended = client("call", "--target", target, "--data", "0,1,2,3,4,5", "--repeat", "100", "--json")
     statuses = Counter((call["rpc"], call["status"]) for call in ended.json["calls"])
     assert statuses == {(rpc, "UNIMPLEMENTED"): 100 for rpc in ALL_RPCS}
 

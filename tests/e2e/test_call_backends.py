@@ -12,8 +12,8 @@ import re
 import ssl
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,10 @@ from typing import Any
 import httpx
 import pytest
 
-from client.call import drive
 from client.call import run as call
-from client.cli import call_options, parser
 from tests.client.certificates import Files, issue
 from tests.client.http_stub import http_stub
-from tests.client.run import client
+from tests.client.run import client, judged
 from tests.mesh.support import Mesh, mesh
 from tests.support.processes import Chain, chain
 
@@ -42,14 +40,8 @@ def whole() -> Iterator[Mesh]:
         yield one
 
 
-def judged(target: str, *options: str) -> call.Run:
-    arguments = ["call", "--target", target, "--rpc", "Talk", "--timeout", "30s", *options]
-    return asyncio.run(call.run(call_options(parser().parse_args(arguments)), _in_silence))
-
-
-@asynccontextmanager
-async def _in_silence(_: str) -> AsyncIterator[drive.Tell]:
-    yield lambda _: None
+def talked(target: str, *options: str) -> call.Run:
+    return judged("--target", target, "--rpc", "Talk", "--timeout", "30s", *options)
 
 
 def said(run: call.Run) -> str:
@@ -74,7 +66,7 @@ async def through(one: Mesh, change: Callable[[Spans], Spans], *options: str, la
 
     async with http_stub(answer) as url:
         return await asyncio.to_thread(
-            judged, one.target, "--traces", url, "--otlp", one.facts["otlp_http"], "--wait", "10s", *options
+            talked, one.target, "--traces", url, "--otlp", one.facts["otlp_http"], "--wait", "10s", *options
         )
 
 
@@ -204,7 +196,7 @@ async def test_a_backend_that_cannot_be_read_costs_no_verdict_that_records_show(
     recording: Chain, status: int, body: bytes, words: str
 ) -> None:
     async with http_stub(lambda _: (status, body)) as url:
-        run = await asyncio.to_thread(judged, recording.target, "--traces", url)
+        run = await asyncio.to_thread(talked, recording.target, "--traces", url)
     assert run.verdict == "connected", said(run)
     assert "the traces could not be read, the records alone show it: " in said(run)
     assert words in said(run)
@@ -213,7 +205,7 @@ async def test_a_backend_that_cannot_be_read_costs_no_verdict_that_records_show(
 @pytest.mark.parametrize(("status", "body", "words"), UNREADABLE.values(), ids=UNREADABLE)
 async def test_without_records_it_leaves_the_call_unproven(silent: Chain, status: int, body: bytes, words: str) -> None:
     async with http_stub(lambda _: (status, body)) as url:
-        run = await asyncio.to_thread(judged, silent.target, "--traces", url)
+        run = await asyncio.to_thread(talked, silent.target, "--traces", url)
     assert run.verdict == "unproven", said(run)
     assert words in said(run)
     assert "[backend-unread]" in said(run)
@@ -239,7 +231,7 @@ UNSAMPLED = {
 
 @pytest.mark.parametrize("sent", UNSAMPLED.values(), ids=UNSAMPLED)
 def test_an_unsampled_call_is_connected_by_its_records(recording: Chain, sent: list[str]) -> None:
-    run = judged(recording.target, *sent)
+    run = talked(recording.target, *sent)
     assert run.verdict == "connected", said(run)
     assert "1 of 1 calls were not sampled in front of svc1" in said(run)
 
@@ -247,22 +239,22 @@ def test_an_unsampled_call_is_connected_by_its_records(recording: Chain, sent: l
 @pytest.mark.parametrize("sent", UNSAMPLED.values(), ids=UNSAMPLED)
 async def test_where_spans_were_asked_for_it_is_unproven(recording: Chain, sent: list[str]) -> None:
     async with http_stub(lambda _: NOT_YET) as url:
-        run = await asyncio.to_thread(judged, recording.target, "--traces", url, "--wait", "1s", *sent)
+        run = await asyncio.to_thread(talked, recording.target, "--traces", url, "--wait", "1s", *sent)
     assert run.verdict == "unproven", said(run)
     assert [one.cause.name for one in run.unproven] == ["not-sampled"]
 
 
 def test_a_call_that_real_sidecars_do_not_sample_is_told_so(whole: Mesh) -> None:
     flags = UNSAMPLED["traceparent -00"]
-    assert judged(whole.target, *flags).verdict == "connected"
-    run = judged(whole.target, *flags, "--traces", whole.facts["traces"], "--wait", "2s")
+    assert talked(whole.target, *flags).verdict == "connected"
+    run = talked(whole.target, *flags, "--traces", whole.facts["traces"], "--wait", "2s")
     assert (run.verdict, [one.cause.name for one in run.unproven]) == ("unproven", ["not-sampled"]), said(run)
 
 
 def test_a_call_whose_trace_nothing_names_is_found_by_its_request_id() -> None:
     """No record, and nothing sent: the ingress begins the trace."""
     with mesh("--run", f"svc1='{sys.executable}' -m tests.mesh.foreign_hop like-node") as one:
-        run = judged(one.target, "--traces", one.facts["traces"], "--otlp", "http://127.0.0.1:1")
+        run = talked(one.target, "--traces", one.facts["traces"], "--otlp", "http://127.0.0.1:1")
     assert run.verdict == "broken", said(run)
     assert "svc1 forwarded no trace header" in said(run)
 
@@ -270,7 +262,7 @@ def test_a_call_whose_trace_nothing_names_is_found_by_its_request_id() -> None:
 def test_a_request_id_of_free_text_leaves_no_call_broken(whole: Mesh) -> None:
     """Envoy packs its sampling decision into an id that is a UUID, and has nowhere to put it in another."""
     stores = ("--traces", whole.facts["traces"], "--otlp", whole.facts["otlp_http"])
-    run = judged(whole.target, "-H", "x-request-id: order-42", *stores)
+    run = talked(whole.target, "-H", "x-request-id: order-42", *stores)
     assert run.verdict in {"connected", "unproven"}, said(run)
 
 
@@ -286,8 +278,8 @@ def test_a_cut_file_of_spans_and_a_missing_one_are_wrong_usage_in_one_line(tmp_p
 def test_an_unknown_authority_of_the_backend_is_named_and_costs_no_verdict(recording: Chain, tmp_path: Path) -> None:
     files = issue(tmp_path, "backend.example")
     with _https(files) as url:
-        unknown = judged(recording.target, "--traces", url)
-        known = judged(recording.target, "--traces", url, "--traces-ca", files.ca)
+        unknown = talked(recording.target, "--traces", url)
+        known = talked(recording.target, "--traces", url, "--traces-ca", files.ca)
     assert (unknown.verdict, known.verdict) == ("connected", "connected")
     assert "shows a certificate of an unknown CA: give --traces-ca FILE" in said(unknown)
     assert "unknown CA" not in said(known)
@@ -311,7 +303,7 @@ def test_a_trace_context_that_all_calls_share_proves_no_call_by_anothers_spans()
     """Every other call of svc1's loses all headers; the spans of the whole ones stand under the same trace id."""
     shared = ("-H", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "-H", "x-request-id: one")
     with mesh("--run", f"svc1='{sys.executable}' -m tests.mesh.foreign_hop every-2") as one:
-        run = judged(one.target, *shared, "--repeat", "6", "--traces", one.facts["traces"], "--wait", "3s")
+        run = talked(one.target, *shared, "--repeat", "6", "--traces", one.facts["traces"], "--wait", "3s")
     verdicts = [made.judgement.verdict for made in run.calls]
     assert run.verdict == "broken", verdicts
     assert all(verdict != "connected" for verdict in verdicts[1::2]), verdicts
@@ -319,5 +311,5 @@ def test_a_trace_context_that_all_calls_share_proves_no_call_by_anothers_spans()
 
 def test_one_call_in_ten_that_loses_its_headers_is_found() -> None:
     with mesh("--run", f"svc2='{sys.executable}' -m tests.mesh.foreign_hop every-10") as one:
-        run = judged(one.target, "--repeat", "10")
+        run = talked(one.target, "--repeat", "10")
     assert [made.judgement.verdict for made in run.calls] == ["connected"] * 9 + ["broken"]

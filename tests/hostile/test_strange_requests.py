@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 import pytest
 
 from tests.hostile.peer import MESSAGE, REQUEST, Headers, Peer, changed
 from tests.mesh.support import mesh
+from tests.support.load import Load
 from tests.support.processes import chain
 from tests.support.stub import Stub, ask, connect
 
@@ -63,38 +63,9 @@ def long_call(target: str) -> Iterator[LongCall]:
         assert call.end() == []
 
 
-class ShortCalls:
-    """Unary calls, one after another on one connection, until told to stop; keeps what failed."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._stopped = threading.Event()
-        self.done = 0
-        self.failed: list[str] = []
-
-    def run(self) -> None:
-        with connect(self._target) as stub:
-            while not self._stopped.is_set():
-                try:
-                    stub.talk(ask("0"), timeout=20)
-                    self.done += 1
-                except grpc.RpcError as error:
-                    self.failed.append(f"{error.code()}: {error.details()}")
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopped.set()
-            thread.join()
-
-
 @pytest.mark.parametrize("path", NO_UTF8)
 def test_a_path_that_is_no_utf8_harms_no_call_beside_it(target: str, path: bytes) -> None:
-    short = ShortCalls(target)
+    short = Load(target)
     with long_call(target) as call, short.running():
         for _ in range(5):
             assert ended(target, changed(_path=path)) != "grpc 0"
@@ -103,7 +74,7 @@ def test_a_path_that_is_no_utf8_harms_no_call_beside_it(target: str, path: bytes
     check_unharmed(short, strange=5)
 
 
-def check_unharmed(short: ShortCalls, strange: int) -> None:
+def check_unharmed(short: Load, strange: int) -> None:
     """At svc1 alone, calls that come in the very moment of a strange one are cancelled: gRPC's core has them queued."""
     assert set(short.failed) <= {"StatusCode.CANCELLED: CANCELLED"}
     assert len(short.failed) <= strange
@@ -118,7 +89,7 @@ def ended(target: str, headers: Headers) -> str:
 def test_strange_headers_and_trailers_harm_no_call_beside_them(target: str, seed: int) -> None:
     strange = random.Random(seed)  # noqa: S311 (the same requests each time)
     requests = [fuzzed(strange) for _ in range(FUZZED)]
-    short = ShortCalls(target)
+    short = Load(target)
     with long_call(target) as call, short.running(), ThreadPoolExecutor(8) as pool:
         for start in range(0, FUZZED, 20):
             list(pool.map(lambda one: _send(target, *one), requests[start : start + 20]))

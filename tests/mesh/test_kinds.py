@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
-from client.call import drive
 from client.call import run as call
 from client.call.verdict import BROKEN, CONNECTED, UNPROVEN
-from client.cli import call_options, parser
+from tests.client.run import judged, judged_beside
 from tests.evidence.mistakes import MISTAKES
 from tests.mesh.support import Mesh, mesh
 from tests.mesh.told_hop import EVERY_OTHER, PREVIOUS, STREAMS_ONLY, WHOLE
@@ -137,7 +135,7 @@ async def _play(one: Mesh, asked: list[Case]) -> Runs:
 
     async def play(case: Case) -> call.Run:
         async with turns:
-            return await call.run(call_options(parser().parse_args(_arguments(one, case))), _in_silence)
+            return await judged_beside(*_arguments(one, case))
 
     return dict(zip(asked, await asyncio.gather(*map(play, asked)), strict=True))
 
@@ -147,12 +145,7 @@ def _arguments(one: Mesh, case: Case) -> list[str]:
     told = f"baggage: mistake={case.mistake.replace(' ', '+')},run={int(case.store)}"
     rpc = "all" if case.mistake in IN_SEVERAL_CALLS else "Talk"
     store = ["--traces", facts["traces"], "--otlp", facts["otlp_http"]] if case.store else []
-    return ["call", "--target", one.target, "--rpc", rpc, "-H", told, "--timeout", "30s", "--wait", WAIT, *store]
-
-
-@asynccontextmanager
-async def _in_silence(_: str) -> AsyncIterator[drive.Tell]:
-    yield lambda _: None
+    return ["--target", one.target, "--rpc", rpc, "-H", told, "--timeout", "30s", "--wait", WAIT, *store]
 
 
 def test_each_verdict_is_the_tables(played: tuple[tuple[str, str], Runs], subtests: pytest.Subtests) -> None:
@@ -201,9 +194,8 @@ def test_without_sidecars_nothing_mends_a_value(place: str, subtests: pytest.Sub
     with mesh("--no-mesh", "--run", f"{place}='{sys.executable}' -m tests.mesh.told_hop") as one:
         for mistake, cause in NOTHING_MENDS.items():
             case = Case(mistake, False, cause)
-            arguments = [*_arguments(one, case), *sent]
             with subtests.test(mistake=mistake):
-                _holds(case, asyncio.run(call.run(call_options(parser().parse_args(arguments)), _in_silence)), place)
+                _holds(case, judged(*_arguments(one, case), *sent), place)
 
 
 def test_the_table_has_every_mistake_that_a_hop_can_make_here() -> None:

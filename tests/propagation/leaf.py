@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
-from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from grpc_tracing.headers.families import Metadata
+from tests.support.server import grpc_server
 
 
 class Leaf(grpc.GenericRpcHandler):
@@ -36,10 +35,5 @@ class Leaf(grpc.GenericRpcHandler):
 @contextmanager
 def serve(leaf: Leaf) -> Iterator[str]:
     """Its address while the block lasts."""
-    server = grpc.server(futures.ThreadPoolExecutor(80), handlers=[leaf], options=LIMIT_OPTIONS)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+    with grpc_server(leaf, threads=80) as address:
+        yield address

@@ -18,7 +18,8 @@ from grpc_tracing.calling.metadata import OrderedMetadata
 from grpc_tracing.headers.families import Metadata
 from grpc_tracing.propagation import aio, headers_of, lasting, outgoing, rule, serving, sync, wrap
 from tests.propagation.hop import OPTIONS, PATTERNS
-from tests.propagation.leaf import Leaf, serve
+from tests.propagation.leaf import Leaf
+from tests.support.server import grpc_server
 from tests.support.waiting import wait_for
 
 SENT: Metadata = (
@@ -32,30 +33,16 @@ RULE = rule(also=("x-lane-bin",))
 OTHER = tuple((key, f"other-{key}") for key in ("traceparent", "x-request-id"))
 
 
-@pytest.fixture
-def leaf() -> Leaf:
-    return Leaf()
-
-
-@pytest.fixture
-def last(leaf: Leaf) -> Iterator[str]:
-    with serve(leaf) as address:
-        yield address
-
-
 @contextmanager
 def sync_server(handler: Any, pattern: str = "unary_unary", method: str = "go") -> Iterator[Any]:
     """A sync hop whose one method is `handler`; gives the method to call."""
-    server = grpc.server(ThreadPoolExecutor(8), interceptors=sync.server_interceptors(), options=OPTIONS)
     made = getattr(grpc, f"{pattern}_rpc_method_handler")(handler)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("hop", {method: made}),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
-        try:
-            yield getattr(channel, pattern)("/hop/go")
-        finally:
-            server.stop(None).wait()
+    handlers = grpc.method_handlers_generic_handler("hop", {method: made})
+    with (
+        grpc_server(handlers, threads=8, interceptors=sync.server_interceptors(), options=OPTIONS) as address,
+        grpc.insecure_channel(address, options=OPTIONS) as channel,
+    ):
+        yield getattr(channel, pattern)("/hop/go")
 
 
 @contextmanager

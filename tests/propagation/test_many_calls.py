@@ -31,17 +31,6 @@ def sent(number: int) -> Metadata:
     return (("traceparent", f"00-{number + 1:032x}-{number + 1:016x}-01"), ("x-request-id", f"r{number}"))
 
 
-@pytest.fixture
-def leaf() -> Leaf:
-    return Leaf()
-
-
-@pytest.fixture
-def last(leaf: Leaf) -> Iterator[str]:
-    with serve(leaf) as address:
-        yield address
-
-
 def mixed_up(leaf: Leaf) -> list[bytes]:
     """The onward calls that came with other headers than the call that they were made for."""
     return [name for name, came in leaf.metadata.items() if came != [sent(int(name.split()[0]))]]

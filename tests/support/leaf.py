@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
-from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from talk.relay import SERVICES
+from tests.support.server import grpc_server
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 """Gets the request's bytes or an iterator of them, and the context; gives the answer's bytes or an iterable of them."""
@@ -68,10 +67,5 @@ class Leaf:
 @contextmanager
 def serve(address: str, leaf: Leaf) -> Iterator[str]:
     """Serves the leaf at a Unix socket or TCP address until the block ends; gives the address bound."""
-    server = grpc.server(futures.ThreadPoolExecutor(64), handlers=leaf.handlers(), options=LIMIT_OPTIONS)
-    port = server.add_insecure_port(address)
-    server.start()
-    try:
-        yield address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-    finally:
-        server.stop(None).wait()
+    with grpc_server(*leaf.handlers(), address=address) as bound:
+        yield bound

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.leaf import Leaf, serve
+from tests.support.load import Load
 from tests.support.processes import Service, service
 from tests.support.stub import ask, connect
 from tests.support.waiting import wait_for
@@ -100,40 +100,6 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         assert call.exception(timeout=20) is not None
 
 
-class Load:
-    """Unary calls from `CONCURRENCY` threads until told to stop; keeps what failed."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.done = 0
-        self.failed: list[str] = []
-        self._stop = threading.Event()
-
-    def __call__(self) -> None:
-        with connect(self.target) as stub:
-            while not self._stop.is_set():
-                try:
-                    stub.talk(ask("0"), timeout=20)
-                    self.done += 1
-                except grpc.RpcError as error:
-                    self.failed.append(f"{error.code()}: {error.details()}")
-
-    @contextmanager
-    def running(self) -> Iterator["Load"]:
-        with ThreadPoolExecutor(CONCURRENCY) as pool:
-            for _ in range(CONCURRENCY):
-                pool.submit(self)
-            try:
-                yield self
-            finally:
-                self._stop.set()
-
-    def goes_on(self, calls: int = 200) -> None:
-        """Waits until `calls` more calls have succeeded."""
-        goal = self.done + calls
-        wait_for(lambda: self.done >= goal or len(self.failed) > 10, f"{calls} more calls", timeout=60)
-
-
 def free_port(host: str) -> int:
     with socket.create_server((host, 0)) as probe:
         return int(probe.getsockname()[1])
@@ -155,7 +121,7 @@ def test_a_rolling_restart_under_load_loses_no_unary_call(tmp_path: Path) -> Non
         replicas = [start(0), start(1)]
         both = f"ipv4:{listen[0]},{listen[1]}"
         svc1 = stack.enter_context(service("svc1", tmp_path / "1.log", listen="127.0.0.1:0", next_hop=both, retry="on"))
-        with Load(svc1.addresses[0]).running() as load:
+        with Load(svc1.addresses[0], CONCURRENCY).running() as load:
             for turn in range(RESTARTS):
                 load.goes_on()
                 assert replicas[turn % 2].stop() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +12,12 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from grpc_tracing.headers.families import Metadata
 from grpc_tracing.propagation import headers_of, rule, sync
 from grpc_tracing.testing import Leaf, Method, stream_stream, stream_unary, unary_stream, unary_unary
 from protos.landing_pb2 import TalkRequest
 from tests.support.processes import service
+from tests.support.server import grpc_server
 from tests.support.waiting import wait_for
 
 Check = Callable[..., None]
@@ -55,16 +54,11 @@ class Hop(grpc.GenericRpcHandler):
 
 @contextmanager
 def hop(leaf: Leaf, rewrite: Rewrite, **options: Any) -> Iterator[str]:
-    with grpc.insecure_channel(leaf.target, options=(("grpc.enable_http_proxy", 0),)) as channel:
-        server = grpc.server(
-            futures.ThreadPoolExecutor(64), handlers=[Hop(channel, rewrite)], options=LIMIT_OPTIONS, **options
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.stop(None).wait()
+    with (
+        grpc.insecure_channel(leaf.target, options=(("grpc.enable_http_proxy", 0),)) as channel,
+        grpc_server(Hop(channel, rewrite), **options) as address,
+    ):
+        yield address
 
 
 def each(key: str, change: Callable[[str], str]) -> Rewrite:
@@ -152,14 +146,11 @@ def test_a_hop_with_interceptors_passes(trace_leaf: Leaf, check_propagation: Che
             call: Any = channel.unary_unary("/leaf/any")
             return bytes(call(request))
 
-        server = grpc.server(futures.ThreadPoolExecutor(64), interceptors=sync.server_interceptors())
         handler: Any = grpc.unary_unary_rpc_method_handler(answer)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("hop", {"Talk": handler}),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
+        handlers = grpc.method_handlers_generic_handler("hop", {"Talk": handler})
         trace_leaf.answers["/leaf/any"] = b"answer"
-        check_propagation(f"127.0.0.1:{port}", METHODS[0], rule=own)
-        server.stop(None).wait()
+        with grpc_server(handlers, interceptors=sync.server_interceptors()) as address:
+            check_propagation(address, METHODS[0], rule=own)
 
 
 @pytest.mark.parametrize("module", ["svc2", "docs.examples.aio_hop", "docs.examples.sync_hop"])
@@ -174,24 +165,22 @@ def test_hops_of_this_repository_pass(trace_leaf: Leaf, check_propagation: Check
 
 
 def test_a_method_that_fails_by_itself_is_told(trace_leaf: Leaf, check_propagation: Check) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with pytest.raises(AssertionError, match="/hop/Talk failed by itself: UNIMPLEMENTED"):
-        check_propagation(f"127.0.0.1:{port}", METHODS[0])
-    server.stop(None).wait()
+    with (
+        grpc_server(threads=1) as address,
+        pytest.raises(AssertionError, match="/hop/Talk failed by itself: UNIMPLEMENTED"),
+    ):
+        check_propagation(address, METHODS[0])
 
 
 def test_a_hop_that_calls_nobody_is_told(
     trace_leaf: Leaf, check_propagation: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("grpc_tracing.testing.check._TIMEOUT", 0.5)
-    server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[Silent()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with pytest.raises(AssertionError, match=r"/hop/Talk: no call came to the last hop within 0.5 s"):
-        check_propagation(f"127.0.0.1:{port}", METHODS[0])
-    server.stop(None).wait()
+    with (
+        grpc_server(Silent(), threads=4) as address,
+        pytest.raises(AssertionError, match=r"/hop/Talk: no call came to the last hop within 0.5 s"),
+    ):
+        check_propagation(address, METHODS[0])
 
 
 class Silent(grpc.GenericRpcHandler):
