@@ -170,6 +170,8 @@ def is_ambient(objects: Iterable[Object]) -> bool:
 
 
 DATAPLANE_MODE = "istio.io/dataplane-mode"
+TRACES = "traces"
+"""The Deployment of the trace store, where the component of that name is in."""
 PROVIDER = "grpc-tracing"
 EXTENSION_PROVIDER = {
     "extensionProviders": [

@@ -23,7 +23,6 @@ from grpc_tracing.printable import printable
 
 NAMESPACE = topology.NAMESPACE
 OVERLAY = {"k8s": "istio", "asm": "asm"}
-_TRACES = "traces"
 _GATEWAY_API = "gateway.networking.k8s.io"
 _WITH_HELP = "a component under k8s/components on top of the overlay; as often as wanted"
 
@@ -244,8 +243,8 @@ def _put(how: applying.Applying, target: Target) -> None:
 
 def _print_places(place: str, target: Target) -> None:
     lines = [f"ingress      {_ingress_address(target)}"]
-    if manifests.has_named(target.objects, "Deployment", _TRACES):
-        forward = ("port-forward", "--namespace", NAMESPACE, f"deployment/{_TRACES}", str(topology.PAGES_PORT))
+    if manifests.has_named(target.objects, "Deployment", manifests.TRACES):
+        forward = ("port-forward", "--namespace", NAMESPACE, f"deployment/{manifests.TRACES}", str(topology.PAGES_PORT))
         lines += [f"trace pages  {target.data.shown(*forward)}"]
         say(place, _what_the_mesh_needs(target.gateway))
     elif place == "asm":

@@ -58,7 +58,7 @@ _HOPELESS = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "Creat
 
 def _stuck(server: Kubectl, deployment: Object) -> str:
     """What a container waits for that does not come by itself."""
-    for pod in _pods(server, deployment):
+    for pod in pods_of(server, deployment):
         status = pod.get("status", {})
         for one in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
             waiting = one.get("state", {}).get("waiting") or {}
@@ -76,10 +76,11 @@ def _unmounted(server: Kubectl, pod: Object) -> str:
     return "" if is_ready(pod) or not failing else f"FailedMount, {failing[-1]['message']}"
 
 
-def _pods(server: Kubectl, deployment: Object) -> list[Object]:
-    labels = deployment["spec"]["selector"]["matchLabels"]
+def pods_of(server: Kubectl, deployment: Object) -> list[Object]:
+    """Those that its selector matches. Raises DeployError."""
+    labels = deployment["spec"].get("selector", {}).get("matchLabels") or {}
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    return server.find("pods", "--selector", selector, namespace=NAMESPACE)
+    return server.find("pods", "--selector", selector, namespace=deployment["metadata"]["namespace"])
 
 
 def _started_for(gateway: Gateway, server: Kubectl, deadline: float) -> Object:
@@ -92,7 +93,7 @@ def _started_for(gateway: Gateway, server: Kubectl, deadline: float) -> Object:
 
 def _why_not_ready(server: Kubectl, deployment: Object) -> str:
     """The last events and log lines of a pod that is not ready."""
-    unready = [pod for pod in _pods(server, deployment) if not is_ready(pod)]
+    unready = [pod for pod in pods_of(server, deployment) if not is_ready(pod)]
     if not unready:
         name = deployment["metadata"]["name"]
         return f"  no pod was made: {server.shown('describe', f'deployment/{name}', '--namespace', NAMESPACE)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from deploy.kubernetes import tracing
 from deploy.kubernetes.kubectl import Kubectl, Object
-from deploy.kubernetes.rollout import has_sidecar, is_ready
+from deploy.kubernetes.rollout import has_sidecar, is_ready, pods_of
 from deploy.steps import DeployError
 
 VERDICT = "grpc-tracing/last-verdict"
@@ -42,10 +42,9 @@ def _runs(data: Kubectl, deployment: Object) -> tuple[str, str, str, str]:
 
 
 def _pods(data: Kubectl, deployment: Object) -> list[Object] | None:
-    labels = deployment["spec"].get("selector", {}).get("matchLabels") or {}
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    """Without those on their way out; None where they may not be listed."""
     try:
-        found = data.find("pods", "--selector", selector, namespace=deployment["metadata"]["namespace"])
+        found = pods_of(data, deployment)
     except DeployError:
         return None
     return [one for one in found if "deletionTimestamp" not in one["metadata"]]

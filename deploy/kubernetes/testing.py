@@ -11,13 +11,12 @@ from chain import topology
 from deploy.kubernetes import job, sampling, tracing
 from deploy.kubernetes.gateway import Gateway
 from deploy.kubernetes.kubectl import Forbidden, Kubectl
-from deploy.kubernetes.manifests import OURS
+from deploy.kubernetes.manifests import OURS, TRACES
 from deploy.kubernetes.status import VERDICT
 from deploy.kubernetes.way_in import rivals
 from deploy.steps import DeployError, call_requester, names_target, say
 
 NAMESPACE = topology.NAMESPACE
-_TRACES = "traces"
 _SVC1 = topology.host(topology.DEFAULT.services[0])
 _WORDS = {0: "connected", 1: "broken or failed", 3: "unproven"}
 
@@ -42,7 +41,7 @@ def run(place: str, data: Kubectl, mesh: Kubectl, parsed: argparse.Namespace, re
 
 def _called(place: str, data: Kubectl, parsed: argparse.Namespace, requester: list[str], deployed: set[str]) -> int:
     if parsed.in_cluster:
-        with_store = _TRACES in deployed
+        with_store = TRACES in deployed
         return job.run(place, data, _gateway(data, parsed, place), requester, with_store=with_store)
     with _ingress(data, parsed, place, requester) as target, _trace_store(data, deployed) as traces:
         return call_requester([*target, *traces, *requester])
@@ -91,10 +90,10 @@ def _ingress(data: Kubectl, parsed: argparse.Namespace, place: str, requester: l
 @contextmanager
 def _trace_store(data: Kubectl, deployed: set[str]) -> Iterator[list[str]]:
     """The requester's options for the overlay's trace store, where it is deployed."""
-    if _TRACES not in deployed:
+    if TRACES not in deployed:
         yield []
         return
-    with data.forwarding(f"deployment/{_TRACES}", NAMESPACE, topology.PAGES_PORT, topology.OTLP_HTTP_PORT) as ports:
+    with data.forwarding(f"deployment/{TRACES}", NAMESPACE, topology.PAGES_PORT, topology.OTLP_HTTP_PORT) as ports:
         pages, otlp = (f"http://127.0.0.1:{ports[port]}" for port in (topology.PAGES_PORT, topology.OTLP_HTTP_PORT))
         yield ["--traces", pages, "--otlp", otlp]
 
