@@ -6,13 +6,15 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'TEXT'
-usage: ./check.sh [--quick | --long | --cluster] [--junit FILE] [WORD ...]
+usage: ./check.sh [--quick | --full | --rest | --long | --cluster] [--junit FILE] [WORD ...]
        ./check.sh soak | chaos [WORD ...]
 
 Lint, types and tests; exit code 0 when all of it is well. Other words go to pytest.
 
   --quick       lint, types, and the tests that start no process: seconds
-  --long        what asks much of others too, and many more examples for the tests by examples
+  --full        every cell of the tables too, and what is slow: what continuous integration runs
+  --rest        what --full adds, alone, without lint and types
+  --long        what asks much of others too, with all of --full, and many more examples for the tests by examples
   --cluster     the tests on the cluster that KUBECONFIG names, alone: docs/kubernetes.md
   --junit FILE  a report in JUnit's format, for a CI system
   soak, chaos   a load for minutes; processes that are killed and paused. One test at a time
@@ -27,9 +29,10 @@ refuse() {
   exit 2
 }
 
-marks="not soak and not chaos and not long and not cluster"
+others="not soak and not chaos and not cluster"
+marks="$others and not long and not full"
 examples=default
-quick=
+chosen=
 alone=
 junit=
 case ${1:-} in
@@ -45,9 +48,10 @@ while [ "$left" -gt 0 ]; do
   left=$((left - 1))
   case $word in
     --help | -h) usage && exit ;;
-    --quick) quick=yes ;;
-    --cluster) alone=cluster ;;
-    --long) marks="not soak and not chaos and not cluster" examples=long ;;
+    --quick | --full | --rest | --long | --cluster)
+      [ "${chosen:-$word}" = "$word" ] || refuse "$chosen and $word exclude each other"
+      chosen=$word
+      ;;
     --junit=*) junit=${word#*=} ;;
     --junit)
       [ "$left" -gt 0 ] || refuse "--junit needs a file"
@@ -58,8 +62,13 @@ while [ "$left" -gt 0 ]; do
     *) set -- "$@" "$word" ;;
   esac
 done
-[ -z "$quick" ] || [ "$examples" = default ] || refuse "--quick and --long exclude each other"
-[ -z "$quick" ] || marks=unit
+case $chosen in
+  --quick) marks=unit ;;
+  --full) marks="$others and not long" ;;
+  --rest) marks="$others and not long and full" ;;
+  --long) marks=$others examples=long ;;
+  --cluster) alone=cluster ;;
+esac
 case $junit in
   "") ;;
   /*) set -- --junit-xml "$junit" "$@" ;;
@@ -76,13 +85,17 @@ if [ -n "$alone" ]; then
   exec .venv/bin/python -m pytest -m "$alone" --timeout 3600 "$@"
 fi
 
-.venv/bin/ruff check .
-.venv/bin/ruff format --check --quiet . || {
-  echo "some files are not formatted: run .venv/bin/ruff format ." >&2
-  exit 1
+lint_and_types() {
+  .venv/bin/ruff check .
+  .venv/bin/ruff format --check --quiet . || {
+    echo "some files are not formatted: run .venv/bin/ruff format ." >&2
+    exit 1
+  }
+  ! [ -x .venv/bin/shellcheck ] || .venv/bin/shellcheck -x ./*.sh scripts/gen scripts/lock scripts/venv.sh .ci/run .ci/docker
+  .venv/bin/mypy
 }
-! [ -x .venv/bin/shellcheck ] || .venv/bin/shellcheck -x ./*.sh scripts/gen scripts/lock scripts/venv.sh .ci/run .ci/docker
-.venv/bin/mypy
+
+[ "$chosen" = --rest ] || lint_and_types
 # A worker for each core; tests/conftest.py says which tests stay together.
 exec .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadgroup \
   --hypothesis-profile "$examples" -m "$marks" "$@"

@@ -58,13 +58,15 @@ def test_lint_and_types_come_before_the_tests(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        ((), ("--dist loadgroup", "--hypothesis-profile default", "chaos and not long and not cluster")),
+        ((), ("--dist loadgroup", "--hypothesis-profile default", "chaos and not cluster and not long and not full")),
         (("--quick",), ("-m unit",)),
+        (("--full",), ("--hypothesis-profile default", "-m not soak and not chaos and not cluster and not long")),
+        (("--rest",), ("--dist loadgroup", "-m not soak and not chaos and not cluster and not long and full")),
         (("--long",), ("--hypothesis-profile long", "-m not soak and not chaos and not cluster")),
         (("--cluster",), ("-m cluster", "--timeout 3600")),
         (("soak",), ("-m soak", "--timeout 3600")),
         (("tests/talk", "--quick", "-k", "tls"), ("-m unit", " tests/talk -k tls")),
-        (("-m", "long"), ("and not cluster -m long",)),
+        (("-m", "long"), ("and not full -m long",)),
         (("--junit", "/r.xml"), ("--junit-xml /r.xml",)),
         (("--junit=r.xml",), ("--junit-xml {root}/elsewhere/r.xml",)),
     ],
@@ -78,10 +80,17 @@ def test_pytest_gets_what_the_words_stand_for(
     assert all(part.format(root=checkout.root) in checkout.calls[-1] for part in given), checkout.calls[-1]
 
 
+def test_the_rest_has_no_lint_and_no_types_for_the_default_had_them(checkout: Checkout) -> None:
+    done = checkout.run("--rest")
+    assert done.returncode == 0, done.stderr
+    assert [call.split()[0] for call in checkout.calls] == ["python"]
+
+
 def test_its_help_names_every_option_and_begins_nothing(checkout: Checkout) -> None:
     done = checkout.run("--help")
     assert (done.returncode, done.stderr, checkout.calls) == (0, "", [])
-    assert all(option in done.stdout for option in ("--quick", "--long", "--junit FILE", "soak", "chaos"))
+    options = ("--quick", "--full", "--rest", "--long", "--cluster", "--junit FILE", "soak", "chaos")
+    assert all(option in done.stdout for option in options)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +99,7 @@ def test_its_help_names_every_option_and_begins_nothing(checkout: Checkout) -> N
         (("--quik",), "unrecognized arguments: --quik"),
         (("tests/talk", "-k"), "argument -k: expected one argument"),
         (("--quick", "--long"), "--quick and --long exclude each other"),
+        (("--long", "--full"), "--long and --full exclude each other"),
         (("--junit",), "--junit needs a file"),
     ],
     ids=str,
