@@ -22,6 +22,7 @@ from grpc_tracing.calling.channel import open_channel, reach
 # As behind an ingress that begins the traces: judged or not, a call sends the same.
 _TRACE = (("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),)
 _STRETCH = 0.15  # seconds
+_REACHED_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Compared:
 async def compare(target: str, rpc: str, pairs: int) -> Compared:
     """A closed loop with 16 calls in flight, none of which may fail."""
     options = LoadOptions(target=Target(address=target, custom=_TRACE, timeout=60.0), mix=(rpc,))
-    async with open_channel(target, None, None) as channel:
-        await reach(channel, target, 30.0)
+    async with open_channel(target, None, None, _REACHED_WITHIN) as channel:
+        await reach(channel, target, _REACHED_WITHIN)
         landing = Landing(channel)
         await _stretch(landing, options)
         found = [await _pair(landing, options, judging_first=bool(number % 2)) for number in range(pairs)]

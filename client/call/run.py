@@ -145,7 +145,7 @@ def _how(key: str) -> str:
 async def _drive(options: CallOptions, working: Working, findings: Findings) -> tuple[list[Made], bool]:
     """The calls, and whether the requester's own root spans of them are exported."""
     target = options.target
-    async with open_channel(target.address, target.tls, target.authority) as channel:
+    async with open_channel(target.address, target.tls, target.authority, target.timeout) as channel:
         async with working(f"connecting to {target.address}"):
             await reach(channel, target.address, target.timeout)
         roots = await drive.open_roots(options, findings)

@@ -61,7 +61,7 @@ def work(connection: Connection, options: LoadOptions) -> None:
 
 async def _work(connection: Connection, options: LoadOptions) -> None:
     target = options.target
-    async with open_channel(target.address, target.tls, target.authority) as channel:
+    async with open_channel(target.address, target.tls, target.authority, target.timeout) as channel:
         try:
             await reach(channel, target.address, target.timeout)
         except NothingAnswers as error:

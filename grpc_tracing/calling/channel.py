@@ -26,6 +26,12 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
+_LOOKUP_SHARE = 0.8
+"""Of the time that a caller waits: a name that no DNS server answers for fails before that, and says so."""
+_LOOKUP_FAILED = re.compile(r"address lookup failed for \S+: ([^\]]+)")
+_NO_SERVER = "DNS query cancelled"
+"""gRPC's words where the time for a lookup is over."""
+
 
 class NothingAnswers(Exception):  # noqa: N818 - reads as what it says
     """No gRPC server answers at the target; the message says what was tried and why it failed."""
@@ -40,9 +46,10 @@ class Tls:
     key: bytes | None = None
 
 
-def open_channel(target: str, tls: Tls | None, authority: str | None) -> grpc.aio.Channel:
-    """A channel to `target`, plaintext without `tls`; the caller closes it."""
-    options: list[tuple[str, int | str]] = list(_OPTIONS)
+def open_channel(target: str, tls: Tls | None, authority: str | None, within: float) -> grpc.aio.Channel:
+    """A channel to `target`, plaintext without `tls`, to be reached `within` seconds; the caller closes it."""
+    lookup = ("grpc.dns_ares_query_timeout", max(1, int(within * _LOOKUP_SHARE * 1000)))
+    options: list[tuple[str, int | str]] = [*_OPTIONS, lookup]
     if authority:
         options.append(("grpc.default_authority", authority))
     if tls is None:
@@ -79,5 +86,12 @@ async def _reason(channel: grpc.aio.Channel) -> str:
     try:
         await check(b"", timeout=1)
     except grpc.aio.AioRpcError as error:
-        return re.split(r"remote host: | error: ", error.details() or error.code().name)[-1]
+        return _in_words(error.details() or error.code().name)
     return "it answers only now, try again"
+
+
+def _in_words(details: str) -> str:
+    if failed := _LOOKUP_FAILED.search(details):
+        why = "no DNS server answered" if failed[1] == _NO_SERVER else failed[1]
+        return f"the name does not resolve ({why})"
+    return re.split(r"remote host: | error: ", details)[-1]

@@ -279,6 +279,23 @@ def test_a_listener_that_says_nothing_is_exit_code_2() -> None:
     assert "within 0.3s" in ended.err
 
 
+def test_a_name_that_does_not_resolve_is_what_it_says() -> None:
+    ended = client("call", "--target", "lb.invalid:9999")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("client: nothing answers at lb.invalid:9999: the name does not resolve (")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_dns_server_that_says_nothing_is_what_it_says() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        target = f"dns://127.0.0.1:{mute.getsockname()[1]}/lb.example:9999"
+        ended = client("call", "--target", target, "--timeout", "1s")
+    assert (ended.code, ended.out) == (2, "")
+    said = f"client: nothing answers at {target}: the name does not resolve (no DNS server answered)\n"
+    assert ended.err == said
+
+
 @contextmanager
 def one_service(folder: Path, **settings: str) -> Iterator[str]:
     """svc3 alone, answering by itself."""
