@@ -12,7 +12,8 @@ from grpc_tracing.audit import chance
 from grpc_tracing.audit.chance import Held, Met
 from grpc_tracing.audit.facts import Layer
 from grpc_tracing.audit.ledger import CallsIn, Group, Ledger, Outs, Place
-from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Problem, Route, Service, Word
+from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Needs, Problem, Route, Service, Word
+from grpc_tracing.audit.sampling import Sampling, by_cuts
 
 _FALSE: Final = 0.001
 """The false discovery rate over all services and RPCs."""
@@ -38,6 +39,9 @@ class Tested:
     total: Met
     routes: Mapping[str, Met]
     entered: bool
+    """Whether calls come into the service at all."""
+    apart: int
+    """Begun traces at instances that no call in is known of."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,14 @@ class Judged:
     cut: int
     effect: float | None
     routes: tuple[Route, ...]
-    needs: int | None
+    needs: Needs | None
 
 
-def judge(ledger: Ledger, missing: Sequence[str] = ()) -> Audit:
-    """The verdict on all services, worst first; `missing` says what could not be read."""
+def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None = None) -> Audit:
+    """The verdict on all services, worst first; `missing` says what could not be read, `sampling` what is stated."""
     tested = [_test(ledger, group, outs) for group, outs in ledger.outs.items()]
     found = _found(tested)
-    sampling = _sampling([met for mets in found for met in mets.values()])
+    sampling = sampling or by_cuts([met for mets in found for met in mets.values()])
     judged = [_judged(one, mets, sampling) for one, mets in zip(tested, found, strict=True)]
     by_service: dict[str, list[Judged]] = defaultdict(list)
     for one in judged:
@@ -76,18 +80,19 @@ def judge(ledger: Ledger, missing: Sequence[str] = ()) -> Audit:
 
 def _test(ledger: Ledger, group: Group, outs: Outs) -> Tested:
     layer = _layer_of_calls_in(ledger, group)
-    total, routes, entered = Met(), defaultdict[str, Met](Met), False
+    total, routes, apart = Met(), defaultdict[str, Met](Met), 0
     by_instance: dict[str, list[int]] = defaultdict(list)
     for (instance, _), moments in outs.moments.items():
         by_instance[instance].extend(moments)
     for instance, all_moments in by_instance.items():
         calls = ledger.calls_in.get(Place(group.service, layer, instance), {})
-        entered |= bool(calls)
+        apart += 0 if calls else len(all_moments)
         window = _window(calls.values(), all_moments)
         total += chance.meet(_all_of(calls.values()), all_moments, window)
         for route, one in calls.items() if len(calls) > 1 else ():
             routes[route] += chance.meet(chance.held(one.starts, one.ends), all_moments, window)
-    return Tested(group, outs, total, dict(routes), entered)
+    entered = any(place.service == group.service for place in ledger.calls_in)
+    return Tested(group, outs, total, dict(routes), entered, apart)
 
 
 def _layer_of_calls_in(ledger: Ledger, group: Group) -> Layer:
@@ -126,18 +131,9 @@ def _tests(one: Tested) -> Iterable[tuple[str, Met]]:
         yield from one.routes.items()
 
 
-def _sampling(mets: Sequence[Met]) -> float | None:
-    """Where calls out follow calls in, each meets one call in beyond chance if that one was sampled.
-
-    Jobs of the same target lower a share, nothing raises it: the largest that is known well is the estimate.
-    """
-    shares = [met.share for met in mets if met.share_error < 0.2 * met.share]
-    return min(1.0, max(shares)) if shares else None
-
-
-def _judged(one: Tested, found: Mapping[str, Met], sampling: float | None) -> Judged:
+def _judged(one: Tested, found: Mapping[str, Met], sampling: Sampling | None) -> Judged:
     certain = one.outs.by_request_id.total()
-    known = sampling or 1.0
+    known = sampling.rate if sampling else 1.0
     share = max((met.share for met in found.values()), default=one.total.share)
     effect = min(1.0, max(0.0, share / known)) if one.total.moments else None
     if found or certain >= 2:
@@ -145,7 +141,7 @@ def _judged(one: Tested, found: Mapping[str, Met], sampling: float | None) -> Ju
         routes = _routes(one, found, cut)
         words = {route.verdict for route in routes}
         return Judged(one, min(words, key=WORST.index), cut, effect, routes, None)
-    word, needs = _not_cut(one, known)
+    word, needs = _not_cut(one, sampling)
     return Judged(one, word, 0, effect, _whole_routes(one), needs)
 
 
@@ -191,16 +187,19 @@ def _whole_routes(one: Tested) -> tuple[Route, ...]:
     return tuple(_route(name, one.group.target, 0, times) for name, times in whole.items())
 
 
-def _not_cut(one: Tested, sampling: float) -> tuple[Word, int | None]:
+def _not_cut(one: Tested, sampling: Sampling | None) -> tuple[Word, Needs | None]:
+    """A job where a cut is excluded. At a low sampling a cut shows as little as a job, so it has to be known."""
     begun = one.outs.begun
     if not begun:
         return (Word.WHOLE, None) if one.outs.whole else (Word.CANNOT_TELL, None)
     if not one.entered:
         return Word.JOB, None
-    reach = (one.total.share + 3 * one.total.share_error) / sampling
-    if begun >= _FEWEST_FOR_JOB and reach < _EXCLUDED:
+    excludes = max(0.0, one.total.share + 3 * one.total.share_error) / _EXCLUDED
+    told = begun >= _FEWEST_FOR_JOB and not one.apart
+    if sampling and told and excludes < sampling.least:
         return Word.JOB, None
-    return Word.CANNOT_TELL, _needed(one, sampling)
+    least = excludes if told and excludes < 1 and not sampling else None
+    return Word.CANNOT_TELL, Needs(_needed(one, sampling.rate if sampling else 1.0), least)
 
 
 def _needed(one: Tested, sampling: float) -> int:
@@ -237,7 +236,7 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
         routes=tuple(routes),
         instances=tuple(_instances(counted)),
         examples=tuple(pair for one in deciding for pair in one.tested.outs.examples)[:3],
-        needs=max((one.needs or 0 for one in groups), default=0) or None,
+        needs=max((one.needs for one in groups if one.needs), default=None),
         causes=("SPA-004",) if word in CUTTING else (),
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
+
+from grpc_tracing.audit.sampling import Sampling
 
 
 class Word(StrEnum):
@@ -53,10 +55,20 @@ class Instance:
         return {"instance": self.instance, "version": self.version, "calls_out": self.calls_out, "cut": self.cut}
 
 
+class Needs(NamedTuple):
+    """What would tell a cut from a job: so many more begun traces, or to know that so much is sampled at the least."""
+
+    calls: int
+    sampling: float | None
+
+    def document(self) -> dict[str, Any]:
+        return {"calls": self.calls, "sampling": _rounded(self.sampling)}
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """`share` is cut calls to calls out with its interval of 95 %; `effect` the share of begun traces that follow a
-    call in beyond chance, corrected for sampling; `needs` how many more begun traces would tell a cut from a job."""
+    call in beyond chance, corrected for sampling."""
 
     service: str
     verdict: Word
@@ -71,7 +83,7 @@ class Service:
     routes: tuple[Route, ...] = ()
     instances: tuple[Instance, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
-    needs: int | None = None
+    needs: Needs | None = None
     causes: tuple[str, ...] = ()
 
     @property
@@ -96,7 +108,7 @@ class Service:
             "routes": [one.document() for one in self.routes],
             "instances": [one.document() for one in self.instances],
             "examples": [{"call_in": entered, "call_out": left} for entered, left in self.examples],
-            "needs": {"calls": self.needs} if self.needs else None,
+            "needs": self.needs.document() if self.needs else None,
             "causes": list(self.causes),
         }
 
@@ -120,7 +132,7 @@ class Audit:
     spans: int
     traces: int
     window: tuple[int, int]
-    sampling: float | None
+    sampling: Sampling | None
     services: tuple[Service, ...]
     problems: tuple[Problem, ...] = ()
     missing: tuple[str, ...] = ()
@@ -138,17 +150,20 @@ class Audit:
         return {"whole": 0, "cuts": 1, "unproven": 3}[self.verdict] if self.spans else 2
 
     def document(self) -> dict[str, Any]:
-        source = "the share of calls out that begin a trace within a call in, beyond chance"
         return {
             "verdict": self.verdict,
             "window": {"from": self.window[0], "to": self.window[1]},
             "spans": self.spans,
             "traces": self.traces,
-            "sampling": {"estimate": _rounded(self.sampling), "from": source} if self.sampling else None,
+            "sampling": _sampling(self.sampling),
             "services": [one.document() for one in self.services],
             "problems": [one.document() for one in self.problems],
             "missing": list(self.missing),
         }
+
+
+def _sampling(known: Sampling | None) -> dict[str, Any] | None:
+    return {"estimate": _rounded(known.rate), "from": known.source} if known else None
 
 
 def _rounded(value: float | None) -> float | None:

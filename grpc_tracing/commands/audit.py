@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         missing = reading.spans(where(made, given), ledger.take)
         ledger.close()
-        return _show(judge(ledger, missing), given)
+        return _show(judge(ledger, missing, given.sampling), given)
     except (reading.NothingRead, OSError) as error:
         sys.stderr.write(f"grpc-tracing audit: {error}\n")
         return 2

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from grpc_tracing import values
 from grpc_tracing.arguments import Parser
+from grpc_tracing.audit import sampling
 from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.backends.windows import APIS, Window
 
@@ -41,6 +42,13 @@ def audit_parser() -> Parser:
         "read, 3: it cannot be told.",
     )
     _add_reading(made)
+    made.add_argument(
+        "--sampling",
+        metavar="RATE",
+        type=_checked(sampling.stated),
+        help="the share of traces that are sampled at their start, such as 1, 0.1 or 10%%; without it the audit takes "
+        "what the spans tell, and says no job where they do not",
+    )
     made.add_argument("--json", action="store_true", help="print the result as JSON")
     made.add_argument("--junit", metavar="FILE", type=Path, help="also write JUnit's XML, a test case a service")
     made.add_argument("--report", metavar="FILE", type=Path, help="also write a page that opens without a network")

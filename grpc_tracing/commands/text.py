@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from html import escape
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -90,8 +91,19 @@ def _instances(one: Service) -> str:
 def _open(one: Service) -> str:
     if not one.begun:
         return f"the parents of its {one.calls_out:,} calls out did not come: are spans missing?"
-    needs = f": {one.needs:,} more" if one.needs else ""
-    return f"{one.begun:,} calls out began traces; too few to tell a cut from a job{needs}"
+    begun = f"{one.begun:,} calls out began traces"
+    if not one.needs:
+        return begun
+    if (least := one.needs.sampling) is not None:
+        known = f"a job if at least {_percent(least)} of traces are sampled: say so with --sampling"
+        return f"{begun} and follow no call in that was seen; {known}"
+    return f"{begun}; too few to tell a cut from a job: {one.needs.calls:,} more"
+
+
+def _percent(share: float) -> str:
+    """Rounded up, for it is a least share."""
+    percent = math.ceil(share * 1000) / 10
+    return f"{percent:.1f} %" if percent < 10 else f"{math.ceil(percent)} %"
 
 
 def junit(audit: Audit) -> str:

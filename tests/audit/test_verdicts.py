@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit, Service, Word
+from grpc_tracing.audit.sampling import Sampling, stated
 from tests.audit.traffic import Traffic
 
 WHOLE = Traffic()
 CUT = Traffic(cuts=True)
 BUSY = Traffic(cuts=True, rate=50, length_ms=100)
+JOB = Traffic(jobs=20)
 NO_CALLS_IN = Traffic(rate=0, jobs=5)
 
 
-def audit(*traffic: Traffic) -> Audit:
+def audit(*traffic: Traffic, sampling: Sampling | None = None) -> Audit:
     """Of the spans of all of it, in random order."""
     spans = [span for one in traffic for span in one.spans()]
     random.Random(7).shuffle(spans)  # noqa: S311
     ledger = Ledger()
     ledger.take(spans)
     ledger.close()
-    return judge(ledger)
+    return judge(ledger, sampling=sampling)
 
 
-def only(*traffic: Traffic) -> Service:
-    (found,) = audit(*traffic).services
+def only(*traffic: Traffic, sampling: Sampling | None = None) -> Service:
+    (found,) = audit(*traffic, sampling=sampling).services
     return found
 
 
@@ -36,8 +39,8 @@ WORDS: dict[str, tuple[tuple[Traffic, ...], Word]] = {
     "it passes headers on": ((WHOLE,), Word.WHOLE),
     "it passes none on": ((CUT,), Word.CUTS),
     "it passes none on, and is always busy": ((BUSY,), Word.CUTS),
-    "it has a job beside calls that go on": ((Traffic(jobs=20),), Word.JOB),
-    "it has a job to another service": ((Traffic(jobs=5, job_target="smtp"),), Word.JOB),
+    "it has a job, and nothing tells the sampling": ((JOB,), Word.CANNOT_TELL),
+    "it has a job beside a service that cuts": ((JOB, replace(CUT, name="shop")), Word.JOB),
     "it has a job alone": ((NO_CALLS_IN,), Word.JOB),
     "too few of its calls out began traces": ((Traffic(jobs=0.05),), Word.CANNOT_TELL),
     "one instance of three cuts": (
@@ -53,7 +56,33 @@ WORDS: dict[str, tuple[tuple[Traffic, ...], Word]] = {
 @pytest.mark.parametrize("what", WORDS)
 def test_a_service_gets_the_word_that_its_spans_earn(what: str) -> None:
     traffic, word = WORDS[what]
-    assert only(*traffic).verdict is word
+    found = {one.service: one.verdict for one in audit(*traffic).services}
+    assert found["cart"] is word
+
+
+@pytest.mark.parametrize("traffic", [JOB, Traffic(jobs=5, job_target="smtp")], ids=["beside calls", "to another"])
+def test_a_job_is_told_where_the_sampling_is_stated(traffic: Traffic) -> None:
+    assert only(traffic, sampling=stated("100%")).verdict is Word.JOB
+
+
+def test_a_sampling_so_low_that_a_cut_would_not_show_makes_no_job() -> None:
+    found = only(JOB, sampling=stated("1%"))
+    assert found.verdict is Word.CANNOT_TELL
+    assert found.needs
+    assert found.needs.calls > found.begun
+
+
+def test_a_cutter_of_whose_calls_one_in_a_hundred_is_sampled_is_no_job() -> None:
+    found = audit(replace(CUT, rate=200, sampling=0.01, seconds=120))
+    (cutter,) = found.services
+    assert (cutter.verdict, found.exit_code) == (Word.CANNOT_TELL, 3)
+    assert cutter.needs
+    assert cutter.begun > 100
+
+
+def test_calls_out_of_an_instance_without_calls_in_are_no_job() -> None:
+    found = only(WHOLE, replace(NO_CALLS_IN, instance="cart-2"), sampling=stated("1"))
+    assert found.verdict is Word.CANNOT_TELL
 
 
 def test_a_request_id_that_goes_on_alone_makes_few_calls_certain() -> None:
@@ -84,7 +113,9 @@ def test_a_cut_behind_a_whole_sdk_span_is_on_the_way_out() -> None:
 
 
 def test_what_cannot_be_told_says_how_many_more_calls_it_needs() -> None:
-    assert (only(Traffic(jobs=0.05)).needs or 0) >= 10
+    found = only(Traffic(jobs=0.05))
+    assert found.needs
+    assert found.needs.calls >= 10
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class Traffic:
     length_ms: float = 20.0
     jobs: float = 0.0
     job_target: str = "stock"
+    sampling: float = 1.0
     seed: int = 1
 
     def spans(self) -> Iterator[Span]:
@@ -42,8 +43,12 @@ class Traffic:
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
         trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
         end = at + int(self.length_ms * MS)
-        yield self._span(trace, entered, "", "server", at, end, request=request)
+        sampled = chance.random() < self.sampling
+        if sampled:
+            yield self._span(trace, entered, "", "server", at, end, request=request)
         onward, parent = (_id(chance, 32), "") if self.cuts else (trace, entered)
+        if not (chance.random() < self.sampling if self.cuts else sampled):
+            return
         request = request if self.passes_id else _id(chance, 16)
         yield self._span(onward, _id(chance, 16), parent, "client", at + MS, end - MS, "stock", request=request)
 

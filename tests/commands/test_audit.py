@@ -48,6 +48,14 @@ def test_a_table_says_what_is_cut(tmp_path: Path) -> None:
     assert "1 of 2 services cut traces" in ended.stdout
 
 
+def test_a_job_ends_with_3_until_the_sampling_is_stated(tmp_path: Path) -> None:
+    spans = write(tmp_path / "spans", Traffic("feed", jobs=20, seconds=20))
+    open_, told = run("audit", "--traces", spans), run("audit", "--traces", spans, "--sampling", "100%")
+    assert open_.returncode == 3
+    assert "say so with --sampling" in open_.stdout
+    assert (told.returncode, told.stdout.startswith("job  feed  ")) == (0, True)
+
+
 def test_a_whole_shop_ends_with_0_and_a_cut_file_with_3(tmp_path: Path) -> None:
     spans = write(tmp_path / "spans", WHOLE)
     assert run("audit", "--traces", spans).returncode == 0
@@ -82,6 +90,9 @@ def test_a_file_without_spans_is_one_line_and_2(what: str, tmp_path: Path) -> No
         (("--traces", "http://127.0.0.1:1", "--last", "x"), "is not a duration"),
         (("--traces", "http://127.0.0.1:1", "--traces-header", SECRET), "write it as 'Name: value'"),
         (("--traces", "http://127.0.0.1:1"), "nothing answers at"),
+        (("--traces", "-", "--sampling", "10"), "write a share up to 1 such as 0.1, or a percentage such as 10%"),
+        (("--traces", "-", "--sampling", "0%"), "is no sampling rate"),
+        (("--traces", "-", "--sampling", "nan"), "is no sampling rate"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(arguments: tuple[str, ...], said: str) -> None:
