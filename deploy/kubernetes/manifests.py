@@ -23,6 +23,7 @@ SERVICE_IMAGE, MESH_IMAGE = "grpc-tracing", "grpc-tracing-mesh"
 DATA_RESOURCES = {
     ("GRPCRoute", "gateway.networking.k8s.io"): "grpcroutes",
     ("Gateway", "gateway.networking.k8s.io"): "gateways",
+    ("CronJob", "batch"): "cronjobs",
     ("Deployment", "apps"): "deployments",
     ("PodDisruptionBudget", "policy"): "poddisruptionbudgets",
     ("Service", ""): "services",
@@ -114,10 +115,20 @@ def needs_images(objects: Iterable[Object]) -> bool:
 
 
 def containers(objects: Iterable[Object]) -> Iterator[Object]:
-    """The containers of every Deployment, to be read or changed."""
+    """The containers of every workload, to be read or changed."""
     for found in objects:
-        if found["kind"] == "Deployment":
-            yield from found["spec"]["template"]["spec"]["containers"]
+        if found["kind"] in _WORKLOADS:
+            yield from pod_template(found)["spec"]["containers"]
+
+
+_WORKLOADS = ("Deployment", "CronJob")
+
+
+def pod_template(workload: Object) -> Object:
+    """A CronJob's stands in its Job's."""
+    spec = workload["spec"]
+    template: Object = spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+    return template
 
 
 def group(found: Object) -> str:

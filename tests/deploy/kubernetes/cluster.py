@@ -12,7 +12,7 @@ from typing import Any
 from tests.deploy.kubernetes.rendering import ROOT, Object
 from tests.support.missing import missing
 
-KUBERNETES = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "admissionregistration.k8s.io/v1"]
+KUBERNETES = ["v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1", "admissionregistration.k8s.io/v1"]
 ISTIO = ["networking.istio.io/v1", "security.istio.io/v1", "telemetry.istio.io/v1"]
 OLDER = ["networking.istio.io/v1beta1", "security.istio.io/v1beta1", "telemetry.istio.io/v1alpha1"]
 GATEWAY_API = ["gateway.networking.k8s.io/v1"]

@@ -29,6 +29,7 @@ RESOURCES = [
     ("deployments", "Deployment", "apps", True),
     ("endpointslices", "EndpointSlice", "discovery.k8s.io", True),
     ("jobs", "Job", "batch", True),
+    ("cronjobs", "CronJob", "batch", True),
     ("poddisruptionbudgets", "PodDisruptionBudget", "policy", True),
     ("networkpolicies", "NetworkPolicy", "networking.k8s.io", True),
     ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", "admissionregistration.k8s.io", False),

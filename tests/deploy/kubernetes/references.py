@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain import topology
+from deploy.kubernetes.manifests import pod_template
 from tests.deploy.kubernetes.rendering import Object
 
 GATEWAY_API = "gateway.networking.k8s.io/"
@@ -29,7 +30,11 @@ class Cluster:
 
     def __init__(self, objects: list[Object]) -> None:
         self.objects = objects
-        self.pods = [*map(_pod, self.of("Deployment")), *map(_gateway_pod, self.of("Gateway", GATEWAY_API))]
+        self.pods = [*map(_pod, self.workloads()), *map(_gateway_pod, self.of("Gateway", GATEWAY_API))]
+
+    def workloads(self) -> list[Object]:
+        """What brings pods: Deployments and CronJobs."""
+        return [*self.of("Deployment"), *self.of("CronJob")]
 
     def of(self, kind: str, group: str = "") -> list[Object]:
         return [found for found in self.objects if found["kind"] == kind and found["apiVersion"].startswith(group)]
@@ -45,12 +50,12 @@ class Cluster:
         return {port["port"] for service in found for port in service["spec"]["ports"]}
 
 
-def _pod(deployment: Object) -> Pod:
-    template = deployment["spec"]["template"]
+def _pod(workload: Object) -> Pod:
+    template = pod_template(workload)
     containers = template["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for container in containers for port in container.get("ports", [])}
     return Pod(
-        owner=deployment["metadata"]["name"],
+        owner=workload["metadata"]["name"],
         labels=template["metadata"]["labels"],
         ports=ports,
         account=template["spec"].get("serviceAccountName", "default"),
@@ -90,11 +95,15 @@ def _workloads(cluster: Cluster) -> Iterator[str]:
         selector = deployment["spec"]["selector"]["matchLabels"]
         if [match.owner for match in cluster.selected(selector)] != [pod.owner]:
             yield f"{pod.owner}'s selector {selector} matches not its own pods alone"
-        if pod.account not in cluster.names("ServiceAccount"):
-            yield f"{pod.owner} runs as {pod.account}, which does not exist"
         for spread in deployment["spec"]["template"]["spec"].get("topologySpreadConstraints", []):
             if not pod.matches(spread["labelSelector"]["matchLabels"]):
                 yield f"{pod.owner} spreads other pods than its own"
+
+
+def _accounts(cluster: Cluster) -> Iterator[str]:
+    for pod in map(_pod, cluster.workloads()):
+        if pod.account not in cluster.names("ServiceAccount"):
+            yield f"{pod.owner} runs as {pod.account}, which does not exist"
 
 
 def _probes(cluster: Cluster) -> Iterator[str]:
@@ -263,6 +272,7 @@ def _wrong_rule(cluster: Cluster, name: str, pods: list[Pod], rule: Mapping[str,
 CHECKS: tuple[Callable[[Cluster], Iterator[str]], ...] = (
     _envelopes,
     _workloads,
+    _accounts,
     _probes,
     _services,
     _disruption_budgets,

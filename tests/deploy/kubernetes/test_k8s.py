@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.kubernetes.manifests import pod_template
 from tests.deploy.kubernetes import cluster
 from tests.deploy.kubernetes.cluster import IMAGE, Clusters, an_object, ingress_service, namespace, telemetry
 from tests.deploy.kubernetes.rendering import K8S, ROOT, Object, render
@@ -69,15 +70,15 @@ def test_everything_is_applied_server_side_and_nothing_is_forced(clusters: Clust
 
 
 def test_the_images_get_the_names_that_were_given(clusters: Clusters) -> None:
-    clusters.run("apply", "k8s", "--overlay", "traces", *IMAGE)
+    clusters.run("apply", "k8s", "--with", "traces", "--with", "audit", *IMAGE)
     found = {
-        one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0]["image"]
+        one["metadata"]["name"]: pod_template(one)["spec"]["containers"][0]["image"]
         for one in clusters.objects().values()
-        if one["kind"] == "Deployment" and "sent" in one
+        if one["kind"] in ("Deployment", "CronJob") and "sent" in one
     }
     name = "registry.example/team/grpc-tracing:1.2"
     services = {f"grpc-server-svc{number}": name for number in (1, 2, 3)}
-    assert found == services | {"grpc-client": f"{name}-mesh", "traces": f"{name}-mesh"}
+    assert found == services | dict.fromkeys(("grpc-client", "traces", "audit"), f"{name}-mesh")
 
 
 def test_without_an_image_it_says_what_to_give(clusters: Clusters) -> None:
@@ -244,6 +245,7 @@ def test_a_gateway_api_without_grpc_routes_is_found_before_anything_is_changed(c
 LEFTOVERS = [
     ("gateway-api", "authorizationpolicy/grpc-tracing-gateway, gateway/grpc-tracing, grpcroute/grpc-tracing"),
     ("lanes", "deployment/grpc-server-svc3-canary"),
+    ("audit", "cronjob/audit, serviceaccount/audit"),
 ]
 
 

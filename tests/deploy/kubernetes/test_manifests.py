@@ -2,11 +2,14 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from chain import topology
+from deploy.kubernetes.manifests import pod_template
+from grpc_tracing.commands.options import audit_parser
 from grpc_tracing.version import VERSION
 from mesh.envoy import nodes
 from protos import hello_pb2, landing_pb2
@@ -245,8 +248,16 @@ def test_older_meshes_get_the_same_objects_under_older_versions() -> None:
 
 @pytest.mark.parametrize("folder", ["base", *WORKLOAD_OVERLAYS])
 def test_every_container_asks_for_what_pod_security_restricted_wants(folder: str) -> None:
-    for deployment in Cluster(render(K8S / folder)).of("Deployment"):
-        spec = deployment["spec"]["template"]["spec"]
+    _check_restricted(Cluster(render(K8S / folder)))
+
+
+def test_those_of_all_components_do_too(tmp_path: Path) -> None:
+    _check_restricted(Cluster(render_with(COMPONENTS, tmp_path)))
+
+
+def _check_restricted(cluster: Cluster) -> None:
+    for workload in cluster.workloads():
+        spec = pod_template(workload)["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
@@ -258,6 +269,28 @@ def test_every_container_asks_for_what_pod_security_restricted_wants(folder: str
                 "capabilities": {"drop": ["ALL"]},
             }
             assert {"requests", "limits"} == set(container["resources"])
+
+
+def test_the_audit_s_command_line_is_one_that_it_takes_and_reads_the_trace_store(tmp_path: Path) -> None:
+    cluster = Cluster(render_with(("audit", "traces"), tmp_path))
+    (job,) = cluster.of("CronJob")
+    (container,) = pod_template(job)["spec"]["containers"]
+    given = {entry["name"]: entry["value"] for entry in container["env"]}
+    program, command, *words = container["args"]
+    assert (program, command) == ("grpc_tracing", "audit")
+    parsed = audit_parser().parse_args([given.get(word.strip("$()"), word) for word in words])
+    assert parsed.last == 3600
+    url = urlsplit(parsed.traces)
+    assert url.hostname in cluster.names("Service")
+    assert url.port in cluster.service_ports("traces")
+
+
+def test_the_audit_runs_once_and_its_exit_code_is_the_job_s(tmp_path: Path) -> None:
+    (job,) = Cluster(render_with(("audit",), tmp_path)).of("CronJob")
+    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+    template = pod_template(job)
+    assert template["spec"]["restartPolicy"] == "Never"
+    assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false", "a sidecar may outlive it"
 
 
 def test_a_pod_has_time_to_drain_before_its_sidecar_and_its_end() -> None:

@@ -94,6 +94,7 @@ MISTAKES = [
     ("Deployment", "grpc-server-svc2", _set(*_TALK, "ports", 0, "name", to="http"), "sends to port grpc"),
     ("Deployment", "grpc-server-svc3", _set(*_TALK, "livenessProbe", "grpc", "port", to=9997), "livenessProbe asks"),
     ("Deployment", "grpc-client", _set(*_POD, "serviceAccountName", to="default"), "runs as default"),
+    ("CronJob", "audit", _set("spec", "jobTemplate", *_POD, "serviceAccountName", to="x"), "audit runs as x"),
     (
         "Deployment",
         "grpc-server-svc1",
