@@ -4,6 +4,7 @@ The local mesh, compose and Kubernetes all say what stands here.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 NAMESPACE = "grpc-tracing"
@@ -26,10 +27,11 @@ PROPAGATE_ALSO: Final = ("x-lane", "end-user")
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """The services in the order of a call: the first is called from outside, the last calls nobody."""
+class Graph:
+    """Services and who calls whom: the first service is called from outside."""
 
     services: tuple[str, ...]
+    calls: tuple[tuple[str, str], ...]
 
     @property
     def first(self) -> str:
@@ -38,28 +40,29 @@ class Chain:
     @property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """Who may call whom, by service account. What is not here is denied."""
-        return (
-            (INGRESS, self.first),
-            (CLIENT, self.first),
-            *zip(self.services, self.services[1:], strict=False),
-        )
+        return ((INGRESS, self.first), (CLIENT, self.first), *self.calls)
 
     @property
     def identities(self) -> tuple[str, ...]:
         return (INGRESS, CLIENT, *self.services)
 
+    def next_hops(self, service: str) -> tuple[str, ...]:
+        """The services that this one calls."""
+        return tuple(callee for caller, callee in self.calls if caller == service)
+
     def next_hop(self, service: str) -> str | None:
-        """The service that this one calls; None for the last one."""
-        return next((callee for caller, callee in self.edges if caller == service), None)
+        """The first service that this one calls; None for one that calls nobody."""
+        return next(iter(self.next_hops(service)), None)
 
     def callers(self, service: str) -> tuple[str, ...]:
         """The service accounts that may call this service."""
         return tuple(caller for caller, callee in self.edges if callee == service)
 
 
-def of_length(hops: int) -> Chain:
-    """svc1 to svcN."""
-    return Chain(tuple(f"svc{number}" for number in range(1, hops + 1)))
+def of_length(hops: int) -> Graph:
+    """A chain, svc1 to svcN: each calls the next, the last calls nobody."""
+    services = tuple(f"svc{number}" for number in range(1, hops + 1))
+    return Graph(services, tuple(pairwise(services)))
 
 
 DEFAULT: Final = of_length(3)

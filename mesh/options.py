@@ -4,14 +4,17 @@ import argparse
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from chain import topology
-from chain.topology import Chain
+from chain.topology import Graph
 from grpc_tracing.values import positive_duration
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
+from mesh.topology import Topology
+from mesh.topology import parse as parse_topology
 
 _HOPS = f"{topology.FEWEST_HOPS} to {topology.MOST_HOPS}"
 
@@ -25,6 +28,8 @@ Tracer = Literal["otlp", "zipkin", "none"]
 class Options:
     """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given.
 
+    topology: the text of the file.
+
     run_folder: where the commands of run are started; None for the folder that holds our packages.
     """
 
@@ -33,10 +38,13 @@ class Options:
     otlp_grpc_port: int = topology.OTLP_GRPC_PORT
     otlp_http_port: int = topology.OTLP_HTTP_PORT
     hops: int = len(topology.DEFAULT.services)
+    topology: str | None = None
     replicas: int = 1
     mesh: bool = True
     mtls: bool = True
     tracer: Tracer = "otlp"
+    sampling: float = 100.0
+    tail: float = 0.0
     propagate: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
@@ -49,29 +57,42 @@ class Options:
         """MeshError for what does not go together."""
         if not topology.FEWEST_HOPS <= self.hops <= topology.MOST_HOPS:
             raise MeshError(f"--hops {self.hops}: write {_HOPS}")
-        parse_propagate(self.propagate, self.chain)
-        parse_faults(self.faults, self.chain)
-        for service, command in parse_run(self.run, self.chain).items():
-            if self.chain.next_hop(service) is None and "{next_" in " ".join(command):
+        parse_propagate(self.propagate, self.graph)
+        parse_faults(self.faults, self.graph)
+        for service, command in parse_run(self.run, self.graph).items():
+            if self.graph.next_hop(service) is None and "{next_" in " ".join(command):
                 raise MeshError(f"--run {service}: it is the last hop and calls nobody: leave {{next_port}} out")
         needs_mesh = {
             "--replicas": self.replicas > 1,
             "--faults": bool(self.faults),
             "--no-mtls": not self.mtls,
             "--access-log": self.access_log,
+            "--topology": self.topology is not None,
         }
         for option, given in needs_mesh.items():
             if given and not self.mesh:
                 raise MeshError(f"{option} needs Envoys: leave it out, or leave --no-mesh out")
+        if self.topology is not None and (self.run or self.replicas > 1 or self.hops != Options.hops):
+            raise MeshError("--topology says which services there are: leave --hops, --replicas and --run out")
+        if not self.has_store and (self.sampling < 100 or self.tail):
+            raise MeshError("--sampling and --tail need spans: leave them out, or --no-mesh and --tracer none")
+
+    @cached_property
+    def shop(self) -> Topology | None:
+        """What the file of --topology says."""
+        return None if self.topology is None else parse_topology(self.topology)
 
     @property
-    def chain(self) -> Chain:
-        return topology.of_length(self.hops)
+    def graph(self) -> Graph:
+        return self.shop.graph if self.shop else topology.of_length(self.hops)
+
+    def replicas_of(self, service: str) -> int:
+        return self.shop.services[service].replicas if self.shop else self.replicas
 
     @property
     def on_tcp(self) -> tuple[str, ...]:
         """The services that --run replaces by a hop that knows TCP alone."""
-        commands = parse_run(self.run, self.chain).items()
+        commands = parse_run(self.run, self.graph).items()
         return tuple(service for service, command in commands if any(one in " ".join(command) for one in ADDRESSES))
 
     @property
@@ -90,11 +111,19 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         ("--otlp-http-port", topology.OTLP_HTTP_PORT, "spans by OTLP over HTTP, and Zipkin's"),
     ):
         add(option, type=_port, metavar="PORT", help=f"{what}, on 127.0.0.1; 0: any free one [{default}]")
+    add(
+        "--topology",
+        type=_topology,
+        metavar="FILE",
+        help="services, who calls whom and what each forwards, in YAML, in place of a chain",
+    )
     add("--hops", type=_hops, metavar="N", help=f"how many services: {_HOPS} [{len(topology.DEFAULT.services)}]")
     add("--replicas", type=_replicas, metavar="N", help="of each service, with a sidecar each [1]")
     add("--no-mesh", dest="mesh", action="store_false", help="no Envoys: the three services alone")
     add("--no-mtls", dest="mtls", action="store_false", help="plaintext between sidecars: no identities, no denial")
     add("--tracer", choices=("otlp", "zipkin", "none"), help="what the Envoys trace with [otlp]")
+    add("--sampling", type=_percent, metavar="PERCENT", help="of the traces that begin at an Envoy are kept [100]")
+    add("--tail", type=_tail, metavar="TIME", help="the store shows a trace so long after its first span [0s]")
     add("--propagate", action="append", metavar="SERVICE=WHAT", help="TALK_PROPAGATE of a service, such as svc2=none")
     add(
         "--faults",
@@ -122,14 +151,14 @@ def given_in(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-def parse_propagate(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, str]:
+def parse_propagate(texts: tuple[str, ...], graph: Graph = topology.DEFAULT) -> dict[str, str]:
     """TALK_PROPAGATE by service; what is wrong with the right side only the service knows."""
-    return dict(_by_service("--propagate", text, chain) for text in texts)
+    return dict(_by_service("--propagate", text, graph) for text in texts)
 
 
-def parse_run(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, tuple[str, ...]]:
+def parse_run(texts: tuple[str, ...], graph: Graph = topology.DEFAULT) -> dict[str, tuple[str, ...]]:
     """The command to run in a service's place, by service."""
-    pairs = [_by_service("--run", text, chain) for text in texts]
+    pairs = [_by_service("--run", text, graph) for text in texts]
     try:
         commands = {service: tuple(shlex.split(command)) for service, command in pairs}
     except ValueError as error:
@@ -139,19 +168,19 @@ def parse_run(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[s
     return commands
 
 
-def parse_faults(texts: tuple[str, ...], chain: Chain = topology.DEFAULT) -> dict[str, tuple[Fault, ...]]:
+def parse_faults(texts: tuple[str, ...], graph: Graph = topology.DEFAULT) -> dict[str, tuple[Fault, ...]]:
     """Faults by service, in the order given."""
     faults: dict[str, tuple[Fault, ...]] = {}
     for text in texts:
-        service, fault = _by_service("--faults", text, chain)
+        service, fault = _by_service("--faults", text, graph)
         faults[service] = (*faults.get(service, ()), _fault(fault))
     return faults
 
 
-def _by_service(option: str, text: str, chain: Chain) -> tuple[str, str]:
+def _by_service(option: str, text: str, graph: Graph) -> tuple[str, str]:
     service, equals, value = text.partition("=")
-    if service not in chain.services or not equals or not value:
-        raise MeshError(f"{option} {text}: begin with {', '.join(f'{name}=' for name in chain.services)}")
+    if service not in graph.services or not equals or not value:
+        raise MeshError(f"{option} {text}: begin with {', '.join(f'{name}=' for name in graph.services)}")
     return service, value
 
 
@@ -185,6 +214,31 @@ def _delay(text: str) -> float:
 def _program(text: str) -> str:
     """A path means the same in the supervisor's folder as in the user's; a name is looked for on PATH."""
     return str(Path(text).absolute()) if "/" in text else text
+
+
+def _topology(file: str) -> str:
+    """The text of a file that can be read as a topology."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+        parse_topology(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    except (MeshError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{file}: {error}") from None
+    return text
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", text) or not 0 < float(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage above 0, such as 10 or 0.5")
+    return float(text)
+
+
+def _tail(text: str) -> float:
+    try:
+        return positive_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from mesh.identities import Files
 from mesh.options import ADDRESSES, Options, parse_faults, parse_propagate, parse_run
 from mesh.ports import HOST
 from mesh.state import State
+from mesh.topology import Service
 
 # The mesh decides what begins so; any other TALK_ variable (logs, records, grace, …) comes from our own environment.
 WIRING = (
@@ -22,6 +24,8 @@ WIRING = (
     "TALK_INSTANCE",
     "TALK_LISTEN",
     "TALK_NEXT_",
+    "TALK_ALSO_CALL",
+    "TALK_JOBS",
     "TALK_PROPAGATE",
     "TALK_TLS_",
 )
@@ -93,26 +97,26 @@ class Plan:
 def workloads(options: Options) -> tuple[Workload, ...]:
     found = [
         Workload(service if number == 1 else f"{service}-{number}", service)
-        for service in options.chain.services
-        for number in range(1, options.replicas + 1)
+        for service in options.graph.services
+        for number in range(1, options.replicas_of(service) + 1)
     ]
     lane = topology.CANARY
-    if options.mesh and lane.service in options.chain.services:
+    if options.mesh and options.shop is None and lane.service in options.graph.services:
         found.append(Workload(f"{lane.service}-{lane.version}", lane.service, lane.version))
     return tuple(found)
 
 
 def entry_name(options: Options) -> str:
     """The process that listens on the public port."""
-    return topology.INGRESS if options.mesh else options.chain.first
+    return topology.INGRESS if options.mesh else options.graph.first
 
 
 def on_tcp(options: Options) -> tuple[str, ...]:
     """The workloads that listen on TCP in place of a Unix socket: without sidecars also those that such a one calls."""
     services = set(options.on_tcp)
     if not options.mesh:
-        services |= {following for service in services if (following := options.chain.next_hop(service))}
-        services.discard(options.chain.first)  # it has the public port
+        services |= {following for service in services if (following := options.graph.next_hop(service))}
+        services.discard(options.graph.first)  # it has the public port
     return tuple(one.name for one in workloads(options) if one.service in services)
 
 
@@ -130,12 +134,12 @@ class _Meshed:
         self.state = state
         self.ports = ports
         self.envoy = Path(options.envoy) if options.envoy else binary.find()
-        self.faults = parse_faults(options.faults, options.chain)
+        self.faults = parse_faults(options.faults, options.graph)
         self.workloads = workloads(options)
-        self.chain = options.chain
+        self.graph = options.graph
 
     def plan(self) -> Plan:
-        store = (_store(self.ports),) if self.options.has_store else ()
+        store = (_store(self.ports, self.options.tail),) if self.options.has_store else ()
         services = tuple(self._service(workload) for workload in self.workloads)
         configurations = {topology.INGRESS: self._ingress()}
         configurations |= {workload.sidecar: self._sidecar(workload) for workload in self.workloads}
@@ -145,45 +149,61 @@ class _Meshed:
         )
 
     def _service(self, workload: Workload) -> Process:
-        following = self.chain.next_hop(workload.service)
-        target = _target(self._out(workload)) if following else "none"
+        outs = {callee: _target(self._out(workload, callee)) for callee in self.graph.next_hops(workload.service)}
+        if self.options.shop:
+            asked = self.options.shop.services[workload.service]
+            return _shop_service(self.options, self.ports, workload, self._app(workload), asked=asked, outs=outs)
+        following = self.graph.next_hop(workload.service)
+        target = outs[following] if following else "none"
         return _talk(self.options, self.ports, workload, self._app(workload), target, tier=1)
 
     def _app(self, workload: Workload) -> Address:
         return _listening(self.state, self.ports, workload.name)
 
-    def _out(self, workload: Workload) -> Address:
-        """Where the app calls its sidecar."""
+    def _out(self, workload: Workload, callee: str) -> Address:
+        """Where the app calls its sidecar to reach a service."""
         if port := self.ports.out.get(workload.name):
             return Tcp(HOST, port)
-        return Pipe(str(self.state.socket(workload.name, "out")))
+        number = self.graph.next_hops(workload.service).index(callee)
+        return Pipe(str(self.state.socket(workload.name, f"out{number}" if number else "out")))
 
     def _envoy(self, name: str) -> Process:
         admin = self.state.socket(name, "adm")
         command = binary.command(self.envoy, self._config_file(name))
-        outbound = self.state.socket(name.removesuffix("-sidecar"), "out")
+        outs = self._outs(name.removesuffix("-sidecar"))
         tier = 0 if name == topology.INGRESS else 1
-        return Process(name, tuple(command), Probe("envoy", str(admin)), tier, sockets=(admin, outbound))
+        return Process(name, tuple(command), Probe("envoy", str(admin)), tier, sockets=(admin, *outs))
+
+    def _outs(self, name: str) -> tuple[Path, ...]:
+        """The sockets at which a workload's app calls its sidecar."""
+        found = [workload for workload in self.workloads if workload.name == name]
+        outs = [self._out(one, callee) for one in found for callee in self.graph.next_hops(one.service)]
+        return tuple(Path(out.path) for out in outs if isinstance(out, Pipe))
 
     def _config_file(self, name: str) -> Path:
         return self.state.envoy / f"{name}.yaml"
 
     def _ingress(self) -> Json:
-        first = self.chain.first
+        first = self.graph.first
         node = self._node(topology.INGRESS, topology.INGRESS, "v1", label=f"{topology.INGRESS} -> {first}")
         return nodes.ingress(node, Tcp(HOST, self.ports.entry), self._inbounds(first))
 
     def _sidecar(self, workload: Workload) -> Json:
-        following = self.chain.next_hop(workload.service)
-        lane = topology.CANARY
         return nodes.sidecar(
             self._node(workload.sidecar, workload.service, workload.version, label=f"{workload.name}'s sidecar"),
             inbound=self._inbound(workload),
             app=(self._app(workload),),
-            outbound=self._out(workload) if following else None,
-            upstream=self._inbounds(following) if following else (),
-            canary=self._inbounds(lane.service, lane.version) if following == lane.service else (),
+            outbounds=tuple(self._outbound(workload, callee) for callee in self.graph.next_hops(workload.service)),
             faults=self._faults(workload),
+        )
+
+    def _outbound(self, workload: Workload, callee: str) -> nodes.Outbound:
+        lane = topology.CANARY
+        return nodes.Outbound(
+            callee,
+            listen=self._out(workload, callee),
+            upstream=self._inbounds(callee),
+            canary=self._inbounds(lane.service, lane.version) if callee == lane.service else (),
         )
 
     def _node(self, name: str, account: str, version: str, label: str) -> Node:
@@ -195,7 +215,7 @@ class _Meshed:
             identity=Files.of(self.state.identities, account) if self.options.mtls else None,
             tracing=self._tracing(),
             access_log=self.options.access_log,
-            chain=self.chain,
+            graph=self.graph,
             label=label,
         )
 
@@ -206,22 +226,27 @@ class _Meshed:
         return tuple(self._inbound(w) for w in self.workloads if (w.service, w.version) == (service, version))
 
     def _faults(self, workload: Workload) -> tuple[Fault, ...]:
-        return self.faults.get(workload.service, ())
+        delay = self.options.shop.services[workload.service].delay if self.options.shop else 0.0
+        own = (Fault(100, delay=delay),) if delay else ()
+        return (*own, *self.faults.get(workload.service, ()))
 
     def _tracing(self) -> Tracing | None:
         zipkin = self.options.tracer == "zipkin"
         port = self.ports.otlp_http if zipkin else self.ports.otlp_grpc
-        return None if port is None else Tracing(Tcp(HOST, port), zipkin=zipkin, batches=self.options.batch_spans)
+        if port is None:
+            return None
+        options = self.options
+        return Tracing(Tcp(HOST, port), zipkin, batches=options.batch_spans, percent=options.sampling)
 
 
 def _bare_service(options: Options, state: State, ports: Ports, workload: Workload) -> Process:
     """Without Envoys: the first service on the public port, the others on Unix sockets that only we may open."""
-    first = workload.service == options.chain.first
+    first = workload.service == options.graph.first
     listen = Tcp(HOST, ports.entry) if first else _listening(state, ports, workload.name)
-    following = options.chain.next_hop(workload.service)
+    following = options.graph.next_hop(workload.service)
     target = _target(_listening(state, ports, following)) if following else "none"
     # A caller stops before the one it calls: calls in flight finish.
-    tier = options.chain.services.index(workload.service)
+    tier = options.graph.services.index(workload.service)
     return _talk(options, ports, workload, listen, target, tier=tier)
 
 
@@ -250,23 +275,13 @@ def _filled(command: tuple[str, ...], listen: str, next_hop: str) -> tuple[str, 
 def _talk(options: Options, ports: Ports, workload: Workload, where: Address, next_hop: str, *, tier: int) -> Process:
     listen = _target(where)
     sockets = (Path(where.path),) if isinstance(where, Pipe) else ()
-    environment = {
-        "TALK_NAME": workload.service,
-        "TALK_INSTANCE": workload.name,
-        "TALK_LISTEN": listen,
-        "TALK_NEXT_HOP": next_hop,
-        "TALK_DRAIN_PAUSE": os.environ.get("TALK_DRAIN_PAUSE", "0s"),  # no load balancer has to notice first
-    }
-    if ports.otlp_http and "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:  # an SDK's spans go where the sidecars' go
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:{ports.otlp_http}"
-    if following := options.chain.next_hop(workload.service):
+    environment = _environment(ports, workload, listen, next_hop)
+    if following := options.graph.next_hop(workload.service):
         environment["TALK_NEXT_NAME"] = following
-    if workload.version != "v1":
-        environment["TALK_VERSION"] = workload.version
-    propagate = parse_propagate(options.propagate, options.chain).get(workload.service)
+    propagate = parse_propagate(options.propagate, options.graph).get(workload.service)
     if propagate is not None:
         environment["TALK_PROPAGATE"] = propagate
-    if foreign := parse_run(options.run, options.chain).get(workload.service):
+    if foreign := parse_run(options.run, options.graph).get(workload.service):
         environment["PYTHONSAFEPATH"] = ""  # our scripts set it for our own programs
         probe = Probe("listens", listen)  # not every hop serves gRPC's health
         if workload.service in options.on_tcp:
@@ -280,12 +295,49 @@ def _talk(options: Options, ports: Ports, workload: Workload, where: Address, ne
     return Process(workload.name, command, Probe("health", listen), tier, environment, sockets)
 
 
-def _store(ports: Ports) -> Process:
+def _environment(ports: Ports, workload: Workload, listen: str, next_hop: str) -> dict[str, str]:
+    environment = {
+        "TALK_NAME": workload.service,
+        "TALK_INSTANCE": workload.name,
+        "TALK_LISTEN": listen,
+        "TALK_NEXT_HOP": next_hop,
+        "TALK_DRAIN_PAUSE": os.environ.get("TALK_DRAIN_PAUSE", "0s"),  # no load balancer has to notice first
+    }
+    if ports.otlp_http and "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:  # an SDK's spans go where the sidecars' go
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:{ports.otlp_http}"
+    if workload.version != "v1":
+        environment["TALK_VERSION"] = workload.version
+    return environment
+
+
+def _shop_service(
+    options: Options, ports: Ports, workload: Workload, where: Address, *, asked: Service, outs: Mapping[str, str]
+) -> Process:
+    """A service of --topology; `outs`: where it calls its sidecar to reach each service."""
+    listen = _target(where)
+    first, *others = asked.calls or (None,)
+    environment = _environment(ports, workload, listen, outs[first] if first else "none")
+    environment["TALK_PROPAGATE_ALSO"] = ",".join(topology.PROPAGATE_ALSO)
+    if first:
+        environment["TALK_NEXT_NAME"] = first
+        environment["TALK_ALSO_CALL"] = ",".join(f"{name}={outs[name]}" for name in others)
+    environment["TALK_JOBS"] = ",".join(f"{outs[job.calls]} every {job.every:.9f}s" for job in asked.jobs)
+    mended = parse_propagate(options.propagate, options.graph).get(workload.service)
+    environment["TALK_PROPAGATE"] = mended or asked.propagate
+    by_rpc = {} if mended else asked.by_rpc
+    environment["TALK_PROPAGATE_BY_RPC"] = ",".join(f"{rpc}={rule.replace(',', '+')}" for rpc, rule in by_rpc.items())
+    sockets = (Path(where.path),) if isinstance(where, Pipe) else ()
+    command = (sys.executable, "-m", "talk")
+    return Process(workload.name, command, Probe("health", listen), 1, environment, sockets)
+
+
+def _store(ports: Ports, tail: float) -> Process:
     command = (
         *(sys.executable, "-m", "grpc_tracing", "store"),
         *("--http", f"{HOST}:{ports.pages}"),
         *("--otlp-grpc", f"{HOST}:{ports.otlp_grpc}"),
         *("--otlp-http", f"{HOST}:{ports.otlp_http}"),
+        *(("--tail", f"{tail:.9f}s") if tail else ()),
     )
     # Last: the Envoys' last spans are still to come.
     return Process(STORE, command, Probe("http", f"http://{HOST}:{ports.pages}/api/v3/services"), tier=2)

@@ -150,8 +150,11 @@ class State:
         return self.logs / f"{name}.log"
 
     def socket(self, workload: str, kind: str) -> Path:
-        """kind: app, out (where the app calls its sidecar), adm (Envoy's admin interface)."""
-        return self.sockets / f"{workload}.{kind}"
+        """kind: app, out (where the app calls its sidecar), adm (Envoy's admin interface). MeshError where too long."""
+        path = self.sockets / f"{workload}.{kind}"
+        if (excess := len(os.fsencode(path)) - _LONGEST_SOCKET_PATH) > 0:
+            raise MeshError(f"{path} is {excess} bytes too long for a Unix socket: {_ANOTHER}")
+        return path
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Whole or not at all: a reader never sees half of it."""

@@ -56,7 +56,7 @@ class Supervisor:
         """MeshError where a port, a binary or a configuration is not as it must be; then call stop()."""
         self.ports = self._hold_ports()
         if self.options.mtls and self.options.mesh:
-            write(Authority(), self.state.identities, *self.options.chain.identities)
+            write(Authority(), self.state.identities, *self.options.graph.identities)
         self.plan = plan(self.options, self.state, self.ports)
         self._configure(self.plan)
         self._write_facts()
@@ -128,7 +128,7 @@ class Supervisor:
             "pid": os.getpid(),
             "directory": str(self.state.directory),
             "options": asdict(self.options),
-            "services": list(self.options.chain.services),
+            "services": list(self.options.graph.services),
             **self._addresses(),
             "processes": [self._describe(child) for child in self.children.values()],
         }

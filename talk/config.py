@@ -17,7 +17,8 @@ import yaml
 
 from grpc_tracing.calling import targets
 from grpc_tracing.headers.forwarding import Propagation, check_entry, rule
-from grpc_tracing.values import duration
+from grpc_tracing.values import duration, positive_duration
+from protos import landing_pb2
 
 LogFormat = Literal["json", "text", "off"]
 
@@ -57,6 +58,14 @@ class NextHop:
 
 
 @dataclass(frozen=True)
+class Job:
+    """A timer of the service's own: calls `target` about `every` so many seconds, because of no call in."""
+
+    target: str
+    every: float
+
+
+@dataclass(frozen=True)
 class Identity:
     """Who this process says it is, in hop records and logs."""
 
@@ -79,7 +88,10 @@ class Config:
     listen: tuple[str, ...]
     tls: ServerTls | None
     next_hop: NextHop | None
+    also_call: tuple[NextHop, ...]
+    jobs: tuple[Job, ...]
     propagation: Propagation
+    propagation_by_rpc: Mapping[str, Propagation]
     hop_records: bool
     log_format: LogFormat
     drain: Drain
@@ -168,11 +180,45 @@ def _propagation(value: Any) -> Propagation:
     return rule(_items(value))
 
 
+def _also_call(value: Any) -> Mapping[str, str]:
+    """Targets by name, a mapping in YAML or `NAME=TARGET` with commas between."""
+    pairs = value.items() if isinstance(value, dict) else [text.partition("=")[::2] for text in _items(value)]
+    return {_name(name): targets.target(_text(target)) for name, target in pairs}
+
+
+def _jobs(value: Any) -> tuple[Job, ...]:
+    """Items such as `dns:///ledger:9996 every 2s`."""
+    return tuple(map(_job, _items(value)))
+
+
+def _job(text: str) -> Job:
+    target, every, interval = text.rpartition(" every ")
+    if not every:
+        raise ValueError(f"{text!r} is no job: write whom to call and how often, as 'dns:///HOST:PORT every 2s'")
+    return Job(targets.target(target), positive_duration(interval))
+
+
+def _by_rpc(value: Any) -> Mapping[str, Propagation]:
+    """Rules by RPC, a mapping in YAML or `RPC=RULE` with commas between; in a rule, '+' stands for a comma."""
+    pairs = value.items() if isinstance(value, dict) else [text.partition("=")[::2] for text in _items(value)]
+    return {
+        _rpc(name): rule(_items(given.replace("+", ",") if isinstance(given, str) else given)) for name, given in pairs
+    }
+
+
+def _rpc(name: str) -> str:
+    if name not in RPCS:
+        raise ValueError(f"{name!r} is no RPC: use {', '.join(RPCS)}")
+    return name
+
+
 def _additions(value: Any) -> tuple[str, ...]:
     return tuple(check_entry(entry) for entry in _items(value))
 
 
 _MISSING: Final = ""
+
+RPCS: Final = tuple(method.name for method in landing_pb2.DESCRIPTOR.services_by_name["LandingService"].methods)
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "name": Setting(_name, None),
@@ -181,7 +227,10 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "listen": Setting(_listen, ("0.0.0.0:9996",)),
     "next_hop": Setting(_target, _MISSING),
     "next_name": Setting(_name, None),
+    "also_call": Setting(_also_call, {}),
+    "jobs": Setting(_jobs, ()),
     "propagate": Setting(_propagation, Propagation()),
+    "propagate_by_rpc": Setting(_by_rpc, {}),
     "propagate_also": Setting(_additions, ()),
     "hop_records": Setting(_switch, True),
     "log_format": Setting(_log_format, "json"),
@@ -263,20 +312,34 @@ def _did_you_mean(word: str, known: Mapping[str, Any]) -> str:
 def _build(settings: Mapping[str, Any], where: Callable[[str], str]) -> Config:
     if settings["name"] is None:
         raise ConfigError(f"{where('name')}: missing; write the service's name, for example svc1")
-    propagation: Propagation = settings["propagate"]
-    listed = tuple(dict.fromkeys(propagation.listed + settings["propagate_also"]))
+    also = settings["propagate_also"]
+    next_hop = _next_hop(settings, where)
+    if settings["also_call"] and next_hop is None:
+        raise ConfigError(f"{where('also_call')}: needs a next hop, which answers; write the first as next_hop")
     return Config(
         identity=Identity(settings["name"], settings["version"], settings["instance"] or socket.gethostname()),
         listen=settings["listen"],
         tls=_server_tls(settings, where),
-        next_hop=_next_hop(settings, where),
-        propagation=Propagation(listed, propagation.enabled),
+        next_hop=next_hop,
+        also_call=tuple(_plain_hop(target, name) for name, target in settings["also_call"].items()),
+        jobs=settings["jobs"],
+        propagation=_with(settings["propagate"], also),
+        propagation_by_rpc={name: _with(rule, also) for name, rule in settings["propagate_by_rpc"].items()},
         hop_records=settings["hop_records"],
         log_format=settings["log_format"],
         drain=Drain(settings["drain_pause"], settings["grace"]),
         channelz=settings["channelz"],
         otel=settings["otel"],
     )
+
+
+def _with(rule: Propagation, also: tuple[str, ...]) -> Propagation:
+    return Propagation(tuple(dict.fromkeys(rule.listed + also)), rule.enabled)
+
+
+def _plain_hop(target: str, name: str) -> NextHop:
+    """In plaintext: a sidecar's own address, or a hop's on a network that is trusted."""
+    return NextHop(target=target, name=name, tls=None, retry=False, http_proxy=False)
 
 
 def _server_tls(settings: Mapping[str, Any], where: Callable[[str], str]) -> ServerTls | None:

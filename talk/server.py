@@ -21,7 +21,7 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
-from talk import reflection, relay
+from talk import fan_out, jobs, reflection, relay
 from talk.config import Config, ConfigError, load
 from talk.listening import SHARED, Place, hold
 from talk.logs import CallLog, open_log
@@ -170,13 +170,24 @@ async def _service(
     next_name = config.next_hop.name if config.next_hop else None
     anew = telemetry.keys if telemetry and config.next_hop else ()
     tracker = CallTracker(
-        config.identity, next_name, config.propagation, log, with_records=config.hop_records, anew=anew
+        config.identity,
+        next_name,
+        config.propagation,
+        log,
+        with_records=config.hop_records,
+        anew=anew,
+        by_rpc=config.propagation_by_rpc,
     )
-    if config.next_hop is None:
-        yield Answerer(tracker), tracker
-    else:
-        async with relay.connect(config.next_hop, telemetry.client if telemetry else ()) as onward:
-            yield Forwarder(tracker, onward), tracker
+    interceptors = telemetry.client if telemetry else ()
+    async with jobs.running(config.jobs, interceptors):
+        if config.next_hop is None:
+            yield Answerer(tracker), tracker
+        else:
+            async with (
+                relay.connect(config.next_hop, interceptors) as onward,
+                fan_out.connect(config.also_call, interceptors) as others,
+            ):
+                yield Forwarder(tracker, onward, others if config.also_call else None), tracker
 
 
 @contextlib.contextmanager

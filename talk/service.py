@@ -4,7 +4,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -21,6 +21,7 @@ from protos.hop_pb2 import Hop
 from protos.landing_pb2 import TalkResult
 from talk import answers, records, relay
 from talk.config import Identity
+from talk.fan_out import FanOut, OtherHopError
 from talk.logs import CallLog
 from talk.relay import Context, Exchange, Onward, Status
 
@@ -97,14 +98,16 @@ class CallTracker:
         *,
         with_records: bool,
         anew: Container[str] = (),
+        by_rpc: Mapping[str, Propagation] | None = None,
     ) -> None:
-        """`anew`: the headers that an SDK in this process writes itself."""
+        """`anew`: the headers that an SDK in this process writes itself; `by_rpc`: rules that go before `rule`."""
         self._identity = identity
         self._next_name = next_name
         self._rule = rule
         self._log = log
         self._with_records = with_records
         self._anew = anew
+        self._by_rpc = by_rpc or {}
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -112,7 +115,7 @@ class CallTracker:
     def begin(self, rpc: str, context: Context) -> IncomingCall:
         self._count(context)
         metadata = tuple(context.invocation_metadata() or ())
-        received = self._rule.sort(metadata)
+        received = self._by_rpc.get(rpc.rpartition("/")[2], self._rule).sort(metadata)
         return IncomingCall(
             rpc=rpc,
             context=context,
@@ -143,6 +146,9 @@ class CallTracker:
             result = await work
         except grpc.aio.AioRpcError as error:
             status = relay.translate(error, f"{self._identity.service} -> {self._next_name}", incoming.exchange)
+        except OtherHopError as other:
+            edge = f"{self._identity.service} -> {other.name}"
+            status = relay.translate(other.error, edge, incoming.exchange)
         except answers.RefusalError as refusal:
             status = Status(refusal.code, refusal.message)
             incoming.exchange.trailers = ((STATUS_DETAILS, refusal.details),) if refusal.details else ()
@@ -200,9 +206,10 @@ def _ending(context: Context) -> grpc.StatusCode:
 class Forwarder:
     """A hop that has a next one: passes calls on, message by message, with their trace headers and remaining time."""
 
-    def __init__(self, tracker: CallTracker, onward: Onward) -> None:
+    def __init__(self, tracker: CallTracker, onward: Onward, others: FanOut | None = None) -> None:
         self._tracker = tracker
         self._onward = onward
+        self._others = others
 
     async def talk(self, name: str, request: bytes, context: Context) -> bytes:
         incoming = self._tracker.begin(f"/{name}/Talk", context)
@@ -210,7 +217,7 @@ class Forwarder:
         call = self._onward.talk[name](
             request, metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
         )
-        return await self._tracker.conclude(incoming, relay.unary_unary(call, context, incoming.exchange))
+        return await self._conclude(incoming, relay.unary_unary(call, context, incoming.exchange))
 
     async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
         incoming = self._tracker.begin(f"/{name}/TalkOneAnswerMore", context)
@@ -218,7 +225,7 @@ class Forwarder:
         call = self._onward.talk_one_answer_more[name](
             request, metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
         )
-        await self._tracker.conclude(incoming, relay.unary_stream(call, context, incoming.exchange))
+        await self._conclude(incoming, relay.unary_stream(call, context, incoming.exchange))
 
     async def talk_more_answer_one(self, name: str, _: object, context: Context) -> bytes:
         incoming = self._tracker.begin(f"/{name}/TalkMoreAnswerOne", context)
@@ -227,7 +234,7 @@ class Forwarder:
             metadata=OrderedMetadata(onward(incoming.received)),
             timeout=incoming.remaining,
         )
-        return await self._tracker.conclude(incoming, relay.stream_unary(call, stream, context, incoming.exchange))
+        return await self._conclude(incoming, relay.stream_unary(call, stream, context, incoming.exchange))
 
     async def talk_bidirectional(self, name: str, _: object, context: Context) -> None:
         incoming = self._tracker.begin(f"/{name}/TalkBidirectional", context)
@@ -236,7 +243,13 @@ class Forwarder:
             metadata=OrderedMetadata(onward(incoming.received)),
             timeout=incoming.remaining,
         )
-        await self._tracker.conclude(incoming, relay.stream_stream(call, stream, context, incoming.exchange))
+        await self._conclude(incoming, relay.stream_stream(call, stream, context, incoming.exchange))
+
+    async def _conclude(self, incoming: IncomingCall, work: Coroutine[Any, Any, T]) -> T:
+        if self._others:
+            headers = onward(incoming.received)
+            work = self._others.beside(work, incoming.rpc, metadata=headers, remaining=incoming.remaining)
+        return await self._tracker.conclude(incoming, work)
 
 
 class Answerer:

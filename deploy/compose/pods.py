@@ -67,8 +67,7 @@ def configuration(workload: str, collector: str) -> Json:
         node,
         inbound=_everywhere(topology.SERVICE_PORT),
         app=(APP,),
-        outbound=OUTBOUND if following else None,
-        upstream=(_sidecar(following),) if following else (),
+        outbounds=(nodes.Outbound(following, OUTBOUND, (_sidecar(following),)),) if following else (),
     )
 
 

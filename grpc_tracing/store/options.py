@@ -30,7 +30,8 @@ class Address:
 class Options:
     """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too.
 
-    `allowed_hosts` are names under which the pages may be asked for, beside the loopback's.
+    `allowed_hosts` are names under which the pages may be asked for, beside the loopback's. `tail`: seconds that a
+    trace is kept back.
     """
 
     http: Address
@@ -39,6 +40,7 @@ class Options:
     zipkin: Address | None
     limits: Limits
     allowed_hosts: tuple[str, ...]
+    tail: float
 
 
 class _Parser(Parser):
@@ -63,6 +65,7 @@ def parse(arguments: list[str]) -> Options:
             spans_per_trace=_count(made, "--max-spans-per-trace", given.max_spans_per_trace),
         ),
         allowed_hosts=(http.host.lower(), *_hosts(made, given.allowed_host)),
+        tail=_tail(made, given.tail),
     )
 
 
@@ -92,7 +95,15 @@ def parser() -> _Parser:
     add("--max-bytes", metavar="SIZE", default=size, help="memory for spans, such as 64MiB or 1GiB [%(default)s]")
     longest = str(limits.spans_per_trace)
     add("--max-spans-per-trace", metavar="N", default=longest, help="a longer trace is cut [%(default)s]")
+    add("--tail", metavar="TIME", default="0s", help="show a trace so long after its first span [%(default)s]")
     return made
+
+
+def _tail(parser: _Parser, text: str) -> float:
+    try:
+        return values.duration(text)
+    except ValueError as error:
+        parser.error(f"--tail: {error}")
 
 
 def _address(parser: _Parser, option: str, text: str) -> Address:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from grpc_tracing.spans.formats import otlp, zipkin
 from grpc_tracing.store.bodies import Bodies, RefusedError
 from grpc_tracing.store.store import TraceStore
+from grpc_tracing.store.tail import Tail
 
 _BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -28,7 +29,7 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 class Receiver:
     """Takes spans in from every protocol and counts what it refuses, by protocol."""
 
-    def __init__(self, store: TraceStore) -> None:
+    def __init__(self, store: TraceStore | Tail) -> None:
         self._store = store
         self.bodies = Bodies()
         self.refused: Counter[str] = Counter()

@@ -19,6 +19,7 @@ from grpc_tracing.store.options import Address, Options
 from grpc_tracing.store.receive import Receiver
 from grpc_tracing.store.receive_grpc import grpc_server
 from grpc_tracing.store.store import TraceStore, settled
+from grpc_tracing.store.tail import Tail
 
 # How long an answer in flight may take once the process is asked to end, in seconds.
 _GRACE = 1
@@ -34,7 +35,8 @@ class TakenError(Exception):
 async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT. Raises TakenError, and then serves nothing."""
     store = TraceStore(options.limits)
-    receiver = Receiver(store)
+    tail = Tail(store, options.tail)
+    receiver = Receiver(tail)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,6 +54,7 @@ async def run(options: Options) -> None:
         for name, listener in sockets.items():
             await stack.enter_async_context(_serve_http(pages if name == "http" else intake, listener))
         await stack.enter_async_context(_settling(store))
+        await stack.enter_async_context(tail.released())
         sys.stderr.write(json.dumps({"event": "listening", **bound}) + "\n")
         await stop.wait()
         changes.end()

@@ -3,6 +3,8 @@
 Every address, path and identity is a parameter, so that the local mesh and containers use the same configuration.
 """
 
+from dataclasses import dataclass
+
 from chain import topology
 from mesh.envoy.parts import (
     Address,
@@ -23,13 +25,27 @@ from mesh.envoy.parts import (
 
 Addresses = tuple[Address, ...]
 
+
+@dataclass(frozen=True)
+class Outbound:
+    """Where a workload's app calls its sidecar to reach a service, and that service's sidecars.
+
+    canary: those of the service's second version, for the calls on its lane.
+    """
+
+    service: str
+    listen: Address
+    upstream: Addresses
+    canary: Addresses = ()
+
+
 RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,reset"
 """Envoy's words for the failures after which the ingress tries again; k8s/mesh has the same for Istio's."""
 
 
 def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
     """The way in, and the one hop that retries: retrying at two hops multiplies."""
-    service = node.chain.first
+    service = node.graph.first
     filters = manager(
         node,
         "ingress",
@@ -55,23 +71,17 @@ def sidecar(
     *,
     inbound: Address,
     app: Addresses,
-    outbound: Address | None = None,
-    upstream: Addresses = (),
-    canary: Addresses = (),
+    outbounds: tuple[Outbound, ...] = (),
     faults: tuple[Fault, ...] = (),
 ) -> Json:
-    """One Envoy for both directions: inbound to the app, and outbound, where there is a next hop, to its sidecars.
-
-    canary: the next hop's second version, for the calls on its lane.
-    """
+    """One Envoy for both directions: inbound to the app, and outbound to the sidecars of each service it calls."""
     listeners = [_inbound(node, inbound, faults)]
     clusters = [cluster("app", app)]
-    following = node.chain.next_hop(node.service)
-    if outbound is not None and following is not None:
-        listeners.append(_outbound(node, outbound, following, lane=bool(canary)))
-        clusters.append(_hop(node, following, following, upstream))
-        if canary:
-            clusters.append(_hop(node, _lane_cluster(), following, canary))
+    for outbound in outbounds:
+        listeners.append(_outbound(node, outbound))
+        clusters.append(_hop(node, outbound.service, outbound.service, outbound.upstream))
+        if outbound.canary:
+            clusters.append(_hop(node, _lane_cluster(), outbound.service, outbound.canary))
     return bootstrap(node, listeners, clusters)
 
 
@@ -98,13 +108,13 @@ def _inbound(node: Node, where: Address, faults: tuple[Fault, ...]) -> Json:
     return listener("inbound", where, "INBOUND", settings, server_tls(node.identity) if node.identity else None)
 
 
-def _outbound(node: Node, where: Address, following: str, *, lane: bool) -> Json:
+def _outbound(node: Node, to: Outbound) -> Json:
     # The app calls a local socket; whom it means is what spans and the next hop should see.
-    authority = f"{topology.host(following)}:{topology.SERVICE_PORT}"
-    routes = [route(following, authority=authority)]
-    if lane and topology.CANARY.service == following:
+    authority = f"{topology.host(to.service)}:{topology.SERVICE_PORT}"
+    routes = [route(to.service, authority=authority)]
+    if to.canary:
         routes.insert(0, route(_lane_cluster(), authority=authority, headers=[_on_the_lane()]))
-    return listener("outbound", where, "OUTBOUND", manager(node, "outbound", routes, []))
+    return listener(f"to {to.service}", to.listen, "OUTBOUND", manager(node, "outbound", routes, []))
 
 
 def _of_a_grpc_call() -> list[Json]:
@@ -132,10 +142,11 @@ def _on_the_lane() -> Json:
 def _only_callers(node: Node) -> Json:
     principals = [
         {"authenticated": {"principal_name": {"exact": topology.spiffe_id(caller)}}}
-        for caller in node.chain.callers(node.service)
+        for caller in node.graph.callers(node.service)
     ]
     policy = {"permissions": [{"any": True}], "principals": principals}
-    rules = {"action": "ALLOW", "policies": {"callers": policy}}
+    # Whom nobody may call: no policy lets nobody in, and Envoy takes none without principals.
+    rules = {"action": "ALLOW", "policies": {"callers": policy} if principals else {}}
     return {
         "name": "envoy.filters.http.rbac",
         "typed_config": typed("extensions.filters.http.rbac.v3.RBAC", rules=rules),

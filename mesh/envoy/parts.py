@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chain import topology
-from chain.topology import Chain
+from chain.topology import Graph
 from mesh.identities import Files
 
 Json = dict[str, Any]
@@ -42,11 +42,15 @@ Address = Pipe | Tcp
 
 @dataclass(frozen=True)
 class Tracing:
-    """Where spans go. Batches cost less per call, and the last ones are lost when Envoy stops."""
+    """Where spans go. Batches cost less per call, and the last ones are lost when Envoy stops.
+
+    `percent` of the traces that begin here are sampled; one that comes in keeps its decision.
+    """
 
     collector: Address
     zipkin: bool = False
     batches: bool = False
+    percent: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Node:
     identity: Files | None = None
     tracing: Tracing | None = None
     access_log: bool = False
-    chain: Chain = topology.DEFAULT
+    graph: Graph = topology.DEFAULT
     label: str = field(default="", kw_only=True)  # how its own error messages begin; by default its name
 
     @property
@@ -258,7 +262,7 @@ def _collectors(tracing: Tracing | None) -> list[Json]:
 
 def _tracing(node: Node, tracing: Tracing) -> Json:
     settings: Json = {
-        "random_sampling": {"value": 100},
+        "random_sampling": {"value": tracing.percent},
         "operation": "%REQ(:PATH)%",
         "provider": _zipkin() if tracing.zipkin else _opentelemetry(node),
     }

@@ -30,14 +30,15 @@ def node(identities: Path | None, account: str, tracing: Tracing | None = OTLP, 
     return Node(account, account, Pipe("/tmp/x.adm"), identity=files, tracing=tracing, **more)
 
 
-def sidecar(one: Node, host: str = "127.0.0.1", **more: Any) -> Json:
+def sidecar(one: Node, host: str = "127.0.0.1", canary: tuple[Address, ...] = (), **more: Any) -> Json:
     upstream: tuple[Address, ...] = (Tcp(host, 2), Tcp(host, 3))
+    following = one.graph.next_hop(one.service)
+    to = nodes.Outbound(following, Pipe("/tmp/x.out"), upstream, canary) if following else None
     return nodes.sidecar(
         one,
         inbound=Tcp("127.0.0.1", 1),
         app=(Pipe("/tmp/x.app"),),
-        outbound=Pipe("/tmp/x.out"),
-        upstream=upstream,
+        outbounds=(to,) if to else (),
         **more,
     )
 

@@ -38,6 +38,7 @@ NEEDS_ENVOYS: dict[str, dict[str, object]] = {
     "--faults": {"faults": ("svc3=abort:UNAVAILABLE:50%",)},
     "--no-mtls": {"mtls": False},
     "--access-log": {"access_log": True},
+    "--topology": {"topology": "services: {a: {calls: [b]}, b: }"},
 }
 
 
@@ -77,21 +78,36 @@ def parse(*arguments: str) -> dict[str, object]:
     return options.given_in(parser.parse_args(arguments))
 
 
-def test_every_field_is_an_option_and_only_what_is_given_counts() -> None:
+def test_every_field_is_an_option_and_only_what_is_given_counts(tmp_path: Path) -> None:
+    shop = tmp_path / "shop.yaml"
+    shop.write_text("services: {a: {calls: [b]}, b: }")
     everything = parse(
+        *("--topology", str(shop), "--sampling", "10", "--tail", "10s"),
         *("--hops", "5", "--replicas", "2"),
         *("--port", "1", "--pages-port", "2", "--otlp-grpc-port", "3", "--otlp-http-port", "4"),
         *("--no-mesh", "--no-mtls", "--tracer", "zipkin", "--propagate", "svc2=none", "--faults", "svc3=delay:1s:1%"),
         *("--run", "svc2=x", "--batch-spans", "--access-log", "--envoy", "/envoy"),
     )
     assert set(everything) == set(Options.__dataclass_fields__)
+    assert (everything["topology"], everything["sampling"], everything["tail"]) == (shop.read_text(), 10.0, 10.0)
     assert everything["run_folder"] == str(Path.cwd()), "where the commands of --run were typed"
     assert parse() == {}
     assert parse("--propagate", "svc1=none", "--propagate", "svc2=none") == {"propagate": ("svc1=none", "svc2=none")}
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--port", "65536"), ("--port", "x"), ("--replicas", "0"), ("--hops", "x"), ("--tracer", "x")]
+    "arguments",
+    [
+        ("--port", "65536"),
+        ("--port", "x"),
+        ("--replicas", "0"),
+        ("--hops", "x"),
+        ("--tracer", "x"),
+        ("--sampling", "0"),
+        ("--sampling", "101"),
+        ("--tail", "10"),
+        ("--topology", "/none/such"),
+    ],
 )
 def test_a_value_out_of_range_is_wrong_usage(arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
@@ -107,6 +123,6 @@ def test_a_chain_too_short_or_too_long_is_refused_in_a_line(hops: int) -> None:
 
 
 def test_options_by_service_know_the_services_of_a_longer_chain() -> None:
-    assert Options(hops=4, propagate=("svc4=none",)).chain.services == ("svc1", "svc2", "svc3", "svc4")
+    assert Options(hops=4, propagate=("svc4=none",)).graph.services == ("svc1", "svc2", "svc3", "svc4")
     with pytest.raises(MeshError, match=r"begin with svc1=, svc2=$"):
         Options(hops=2, propagate=("svc3=none",))

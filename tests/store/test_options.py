@@ -1,5 +1,7 @@
 """Where the trace store listens when it is told nothing."""
 
+import pytest
+
 from grpc_tracing.store.options import Address, parse
 from grpc_tracing.store.store import Limits
 
@@ -23,3 +25,10 @@ def test_what_it_holds_at_most_is_what_is_documented_and_what_is_given() -> None
 def test_the_pages_answer_under_the_host_that_they_listen_on() -> None:
     given = ["--http", "Traces.Example:80", "--allowed-host", "*.INTERNAL", "--allowed-host", "other"]
     assert parse(given).allowed_hosts == ("traces.example", "*.internal", "other")
+
+
+def test_a_trace_is_kept_back_for_no_time_but_what_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (parse([]).tail, parse(["--tail", "10s"]).tail) == (0.0, 10.0)
+    with pytest.raises(SystemExit):
+        parse(["--tail", "10"])
+    assert "--tail: '10' is not a duration" in capsys.readouterr().err

@@ -101,6 +101,12 @@ BAD_FILES = [
     (GOOD + "propagate: [zipkin]\n", "propagate: unknown family 'zipkin'"),
     (GOOD + "propagate: []\n", "propagate: no entries; write default, none or a list"),
     (GOOD + "propagate: [X-Lane]\n", "propagate: 'X-Lane' has upper-case letters"),
+    (GOOD + "also_call: {svc9: svc9}\n", "also_call: 'svc9' has no port"),
+    ("name: svc3\nnext_hop: none\nalso_call: {svc9: ':1'}\n", "also_call: needs a next hop, which answers"),
+    (GOOD + "jobs: ['svc9:1']\n", "jobs: 'svc9:1' is no job: write whom to call and how often"),
+    (GOOD + "jobs: ['svc9:1 every 0s']\n", "jobs: '0s' is zero"),
+    (GOOD + "propagate_by_rpc: {Walk: none}\n", "propagate_by_rpc: 'Walk' is no RPC: use Talk, "),
+    (GOOD + "propagate_by_rpc: {Talk: zipkin}\n", "propagate_by_rpc: unknown family 'zipkin'"),
     (GOOD + "propagate_also: [grpc-timeout]\n", "propagate_also: 'grpc-timeout' is reserved"),
     (GOOD + "propagate_also: [x-envoy-retry-on]\n", "propagate_also: 'x-envoy-retry-on' is reserved"),
     (
