@@ -86,6 +86,7 @@ class Drain:
 class Config:
     identity: Identity
     listen: tuple[str, ...]
+    connection_idle: float
     tls: ServerTls | None
     next_hop: NextHop | None
     also_call: tuple[NextHop, ...]
@@ -225,6 +226,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "version": Setting(_name, "v1"),
     "instance": Setting(_name, None),
     "listen": Setting(_listen, ("0.0.0.0:9996",)),
+    "connection_idle": Setting(_seconds, 300.0),
     "next_hop": Setting(_target, _MISSING),
     "next_name": Setting(_name, None),
     "also_call": Setting(_also_call, {}),
@@ -319,6 +321,7 @@ def _build(settings: Mapping[str, Any], where: Callable[[str], str]) -> Config:
     return Config(
         identity=Identity(settings["name"], settings["version"], settings["instance"] or socket.gethostname()),
         listen=settings["listen"],
+        connection_idle=settings["connection_idle"],
         tls=_server_tls(settings, where),
         next_hop=next_hop,
         also_call=tuple(_plain_hop(target, name) for name, target in settings["also_call"].items()),

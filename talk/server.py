@@ -37,6 +37,9 @@ _CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_nam
 _HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of glibc's malloc.h
 _BRIEF: Final = 1.0
+_MOST_CONNECTIONS: Final = 4_000
+"""By each address; an idle one weighs 14 KB (grpcio 1.85)."""
+_MOST_STREAMS: Final = 1_000
 _LONGEST_CALL: Final = 30 * 24 * 3600.0
 """Seconds that calls of a server that has crashed may go on: what no call reaches."""
 _GRPC_LOGGER: Final = "grpc._cython.cygrpc"
@@ -47,6 +50,7 @@ def run(file: Path | None) -> int:
     try:
         config = load(file, os.environ)
         _bound_arenas()
+        _allow_files()
         with open_log(config.identity, config.log_format) as log:
             _run_loop(serve(config, log))
     except ConfigError as error:
@@ -59,6 +63,16 @@ def _bound_arenas() -> None:
     """Lets gRPC's threads share two heaps: with glibc's eight per processor, each keeps the most it ever held."""
     with contextlib.suppress(AttributeError, TypeError):  # a C library other than glibc; Windows
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+
+
+def _allow_files() -> None:
+    """Lets this process have as many connections as it may: most shells allow 1,024 files where more can be had."""
+    if sys.platform == "win32":
+        return
+    resource = importlib.import_module("resource")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError):  # macOS refuses what it calls unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _run_loop(main_task: Any) -> None:
@@ -210,6 +224,14 @@ def _server_options(config: Config) -> list[tuple[str, Any]]:
     return [
         *LIMIT_OPTIONS,
         *SHARED,
+        # Beyond them nobody gets in by that address: who watches a service asks at another one.
+        ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
+        ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        ("grpc.max_connection_idle_ms", round(config.connection_idle * 1000)),
+        ("grpc.server_handshake_timeout_ms", 30_000),
+        # A caller that is gone without a word is found out, and its calls end.
+        ("grpc.keepalive_time_ms", 300_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
         # Clients may ping as often as every 10 s, with calls or without, before they get too_many_pings.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -22,6 +22,7 @@ from protos.landing_pb2 import TalkResult
 from talk import answers, records, relay
 from talk.config import Identity
 from talk.fan_out import FanOut, OtherHopError
+from talk.intake import Intake
 from talk.logs import CallLog
 from talk.relay import Context, Exchange, Onward, Status
 
@@ -39,14 +40,19 @@ class Service(Protocol):
 
 
 def generic_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
-    """The service under its name and its alias, on bytes: no message is decoded but by the hop that answers."""
+    """The service under its name and its alias, on bytes: no message is decoded but by the hop that answers.
+
+    A call of one request reads it as a stream, too: gRPC by itself takes in what all callers send, however long each
+    takes to end its message.
+    """
+    intake = Intake()
     return [
         grpc.method_handlers_generic_handler(
             name,
             {
-                "Talk": grpc.unary_unary_rpc_method_handler(partial(service.talk, name)),
-                "TalkOneAnswerMore": grpc.unary_stream_rpc_method_handler(
-                    partial(_writing, service.talk_one_answer_more, name)
+                "Talk": grpc.stream_unary_rpc_method_handler(partial(_asked, intake, service.talk, name)),
+                "TalkOneAnswerMore": grpc.stream_stream_rpc_method_handler(
+                    partial(_writing, partial(_asked, intake, service.talk_one_answer_more), name)
                 ),
                 "TalkMoreAnswerOne": grpc.stream_unary_rpc_method_handler(partial(service.talk_more_answer_one, name)),
                 "TalkBidirectional": grpc.stream_stream_rpc_method_handler(
@@ -56,6 +62,13 @@ def generic_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
         )
         for name in relay.SERVICES
     ]
+
+
+async def _asked(
+    intake: Intake, handler: Callable[[str, bytes, Context], Awaitable[T]], name: str, _: object, context: Context
+) -> T:
+    """A handler of one request, which `intake` lets come in."""
+    return await handler(name, await intake.request(context), context)
 
 
 async def _writing(

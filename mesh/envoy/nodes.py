@@ -57,6 +57,7 @@ def ingress(node: Node, listen: Address, upstream: Addresses) -> Json:
         [],
         early_header_mutation_extensions=[_drop_malformed_traceparent()],
         request_headers_timeout="10s",  # a caller that never finishes its headers
+        common_http_protocol_options={"idle_timeout": "60s"},  # a connection without a request
         delayed_close_timeout="0.1s",  # a connection that was cut counts, and holds what it sent, for so long
     )
     way_in = listener("ingress", listen, "OUTBOUND", filters)
@@ -114,7 +115,9 @@ def _outbound(node: Node, to: Outbound) -> Json:
     routes = [route(to.service, authority=authority)]
     if to.canary:
         routes.insert(0, route(_lane_cluster(), authority=authority, headers=[_on_the_lane()]))
-    return listener(f"to {to.service}", to.listen, "OUTBOUND", manager(node, "outbound", routes, []))
+    way_out = listener(f"to {to.service}", to.listen, "OUTBOUND", manager(node, "outbound", routes, []))
+    way_out["ignore_global_conn_limit"] = True
+    return way_out
 
 
 def _of_a_grpc_call() -> list[Json]:

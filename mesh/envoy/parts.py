@@ -101,7 +101,7 @@ def bootstrap(node: Node, listeners: list[Json], clusters: list[Json], *, strang
     return {
         # The Zipkin tracer names its service after the cluster.
         "node": {"id": node.name, "cluster": node.service},
-        "admin": {"address": address(node.admin)},
+        "admin": {"address": address(node.admin), "ignore_global_conn_limit": True},
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _runtime(node.tracing, strangers)}]},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
         "static_resources": {"listeners": listeners, "clusters": clusters + _collectors(node.tracing)},
@@ -119,16 +119,20 @@ def _runtime(tracing: Tracing | None, strangers: bool) -> Json:
     return runtime
 
 
+MOST_CONNECTIONS: Final = 4000
+"""From callers: an Envoy says how it is, and takes what its own app sends, however many there are."""
+
+
 def _connection_limit() -> Json:
     name = "envoy.resource_monitors.global_downstream_max_connections"
     kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    return {"name": name, "typed_config": typed(kind, max_active_downstream_connections=1000)}
+    return {"name": name, "typed_config": typed(kind, max_active_downstream_connections=MOST_CONNECTIONS)}
 
 
 def listener(name: str, where: Address, direction: str, manager: Json, tls: Json | None = None) -> Json:
     """direction: INBOUND makes SERVER spans, OUTBOUND makes CLIENT spans."""
     network_filter = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
-    chain: Json = {"filters": [network_filter]}
+    chain: Json = {"filters": [network_filter], "transport_socket_connect_timeout": "10s"}
     if tls:
         chain["transport_socket"] = tls
     return {"name": name, "address": address(where), "traffic_direction": direction, "filter_chains": [chain]}

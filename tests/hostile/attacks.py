@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 from tests.hostile.peer import REQUEST, Headers, Peer, changed
+from tests.support.files import allow_files
 
 SECONDS = 2.0
 MOST_SECONDS = 20.0
 RESETS = 100_000
+IDLE = 1_100
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED = 0x1, 0x1, 0x4, 0x8
@@ -176,9 +178,10 @@ def compressed_bombs(target: str) -> None:
 
 def idle_connections(target: str) -> None:
     """Connections that never say anything, and ones that stop after the preface or amid their headers."""
+    allow_files(IDLE)
     host, _, port = target.rpartition(":")
     with ExitStack() as stack:
-        for index in range(300):
+        for index in range(IDLE):
             if index % 3 == 0:
                 stack.enter_context(socket.create_connection((host, int(port))))
                 continue

@@ -85,14 +85,18 @@ class Peer:
         stream = self.http.get_next_available_stream_id()
         self.http.send_headers(stream, list(headers))
         self.flush()
-        for start in range(0, len(body), 16_384):
-            if not self._make_room(stream, len(body[start : start + 16_384])):
-                return self.ending(stream)
-            self.http.send_data(stream, body[start : start + 16_384])
-            self.flush()
+        self.upload(stream, body)
         if stream not in self._endings and not self._closed:
             self._end(stream, trailers)
         return self.ending(stream)
+
+    def upload(self, stream: int, body: bytes) -> None:
+        """Sends as much of the body as the other side takes."""
+        for start in range(0, len(body), 16_384):
+            if not self._make_room(stream, len(body[start : start + 16_384])):
+                return
+            self.http.send_data(stream, body[start : start + 16_384])
+            self.flush()
 
     def _end(self, stream: int, trailers: Headers) -> None:
         if trailers:

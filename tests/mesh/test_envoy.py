@@ -156,3 +156,14 @@ def _admits(route: Json, path: str) -> bool:
     """By its header match on :path, of which Envoy's regular expressions know ASCII alone."""
     (matcher,) = [one["string_match"] for one in route["match"]["headers"] if one["name"] == ":path"]
     return bool(re.fullmatch(matcher["safe_regex"]["regex"], path, re.ASCII))
+
+
+def test_a_connection_counts_where_it_comes_from_callers_and_ends_when_it_is_idle(identities: Path) -> None:
+    for name, shape in every_shape(identities):
+        assert shape["admin"]["ignore_global_conn_limit"], name
+        exempt = {
+            one["name"]: one.get("ignore_global_conn_limit", False) for one in shape["static_resources"]["listeners"]
+        }
+        assert exempt == {listener: listener.startswith("to ") for listener in exempt}, name
+        idle = [options["idle_timeout"] for options in everywhere(shape, "common_http_protocol_options")]
+        assert idle == (["60s"] if name.startswith("ingress") else []), name
