@@ -1,7 +1,6 @@
 """OTLP bodies: read, split by trace, written again as OTLP's JSON."""
 
 import base64
-import copy
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, TracesData
 
+from grpc_tracing.spans.formats.protojson import message_of
 from grpc_tracing.spans.model import Attributes, Event, Kind, Span
 
 # A trace is taken in and refused by the chunk, so that one too long for the store is cut and not lost.
@@ -102,10 +102,7 @@ def _other_format(document: dict[str, Any]) -> str:
 def from_document(document: Any) -> ExportTraceServiceRequest:
     """The same, parsed already; it is left as it is. Raises MalformedError."""
     try:
-        document = copy.deepcopy(document)
-        for span in _json_spans(document):
-            _replace_ids(span, _in_base64)
-        return json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+        return message_of(document, ExportTraceServiceRequest)
     except WRONG_SHAPE as error:
         raise MalformedError(f"this is no ExportTraceServiceRequest in JSON: {error}") from error
 
@@ -118,17 +115,10 @@ def _json_spans(document: Any) -> Iterator[dict[str, Any]]:
                 yield from span.get("links", ())
 
 
-def _replace_ids(span: dict[str, Any], replace: Any) -> None:
+def _ids_in_hex(span: dict[str, Any]) -> None:
     for key in ("traceId", "spanId", "parentSpanId"):
         if key in span:
-            span[key] = replace(span[key])
-
-
-def _in_base64(value: str) -> str:
-    """An id as protobuf's JSON has it. Tempo writes ids so already: 16 bytes are 24 characters, 8 are 12."""
-    if len(value) in {24, 12} and value.endswith("="):
-        return value
-    return base64.b64encode(bytes.fromhex(value)).decode()
+            span[key] = base64.b64decode(span[key]).hex()
 
 
 def split(request: ExportTraceServiceRequest) -> tuple[list[Chunk], int]:
@@ -173,7 +163,7 @@ def to_json(chunks: Iterable[bytes]) -> dict[str, Any]:
     data = TracesData(resource_spans=[ResourceSpans.FromString(chunk) for chunk in chunks])
     document: dict[str, Any] = json_format.MessageToDict(data, use_integers_for_enums=True)
     for span in _json_spans(document):
-        _replace_ids(span, lambda value: base64.b64decode(value).hex())
+        _ids_in_hex(span)
     return {"resourceSpans": document.get("resourceSpans", [])}
 
 
