@@ -196,6 +196,13 @@ def test_only_the_ingress_retries() -> None:
     assert attempts == {"grpc-tracing-ingress": [2], "grpc-server-svc2": [0], "grpc-server-svc3": [0]}
 
 
+def test_with_retries_the_ingress_waits_between_its_tries_and_no_other_hop_has_any(tmp_path: Path) -> None:
+    services = Cluster(render_with(("retries",), tmp_path)).of("VirtualService")
+    retries = {s["metadata"]["name"]: s["spec"]["http"][0]["retries"] for s in services}
+    assert retries["grpc-tracing-ingress"] | {"retryOn": ""} == {"attempts": 8, "backoff": "1s", "retryOn": ""}
+    assert {one["attempts"] for name, one in retries.items() if name != "grpc-tracing-ingress"} == {0}
+
+
 # istiod's webhook refuses every other word; reset-before-request came with 1.23, and we promise 1.22 and older.
 RETRY_POLICIES_OF_ISTIO_1_22 = {
     *("5xx", "gateway-error", "reset", "connect-failure", "retriable-4xx", "refused-stream", "retriable-status-codes"),
