@@ -1,15 +1,23 @@
 """Clusters that a stand-in kubectl answers for, and our scripts against them."""
 
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from tests.deploy.kubernetes.rendering import ROOT, Object
+import deploy
+from tests.deploy.kubernetes import kubectl_stand_in
+from tests.deploy.kubernetes.rendering import K8S, ROOT, Object
 from tests.support.missing import missing
 
 KUBERNETES = ["v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1", "admissionregistration.k8s.io/v1"]
@@ -18,6 +26,9 @@ OLDER = ["networking.istio.io/v1beta1", "security.istio.io/v1beta1", "telemetry.
 GATEWAY_API = ["gateway.networking.k8s.io/v1"]
 
 IMAGE = ("--image", "registry.example/team/grpc-tracing:1.2")
+
+
+Done = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
@@ -55,12 +66,24 @@ class Clusters:
         # To ask what one may do, or what would be done, changes nothing.
         return [call for call in changing if call[2] != "--output" and "--dry-run=server" not in call]
 
-    def shell(self, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def shell(self, line: str, **environment: str) -> Done:
         """A command as a message prints it."""
         given = self.environment | environment
         return subprocess.run(["/bin/sh", "-c", line], env=given, capture_output=True, text=True, check=False)
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, action: str, *arguments: str, **environment: str) -> Done:
+        """`apply` in this process, and its kubectl too: as programs they take a hundred times as long."""
+        if action == "test":
+            return self.program(action, *arguments, **environment)
+        before = signal.getsignal(signal.SIGTERM)  # which apply takes for itself
+        try:
+            with mock.patch.dict(os.environ, self.environment | environment, clear=True):
+                with mock.patch("deploy.kubernetes.kubectl.run", _kubectl):
+                    return _said(lambda: deploy.main([action, *arguments]))
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def program(self, *arguments: str, **environment: str) -> Done:
         return subprocess.run(
             [sys.executable, "-m", "deploy", *arguments],
             cwd=ROOT,
@@ -69,6 +92,32 @@ class Clusters:
             text=True,
             check=False,
         )
+
+
+def _kubectl(command: list[str], *, given: str | None = None, environment: Mapping[str, str]) -> Done:
+    if "kustomize" in command:
+        folder = command[-1]
+        return _kustomize(folder) if Path(folder).is_relative_to(K8S) else _kustomize.__wrapped__(folder)
+    with mock.patch("sys.stdin", io.StringIO(given or "")):
+        return _said(lambda: kubectl_stand_in.main(command[1:], environment))
+
+
+@cache
+def _kustomize(folder: str) -> Done:
+    """The real one; what is in the repository stays as it is while tests run."""
+    return subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+
+
+def _said(work: Callable[[], int | None]) -> Done:
+    """What it writes, as a program's."""
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            code = work() or 0
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            code = end.code
+    return Done([], code, out.getvalue(), errors.getvalue())
 
 
 def make(folder: Path) -> Clusters:

@@ -13,6 +13,7 @@ import signal
 import site
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -181,7 +182,8 @@ class Server:
 
 def read(text: str) -> list[Object]:
     """Documents of YAML. The stand-in starts dozens of times in a test: who needs no package pays for no import."""
-    site.main()  # which Python leaves out with -S
+    if sys.flags.no_site:
+        site.main()
     import yaml
 
     return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
@@ -374,12 +376,12 @@ def port_forward(state: Object, words: list[str]) -> None:
     signal.pause()
 
 
-def main(arguments: list[str]) -> None:
-    folder = Path(os.environ["STAND_IN"])
+def main(arguments: list[str], environment: Mapping[str, str]) -> None:
+    folder = Path(environment["STAND_IN"])
     words, options = parse(arguments)
     if words[0] == "kustomize":
-        os.execv(os.environ["REAL_KUBECTL"], ["kubectl", *arguments])  # noqa: S606 no shell is what is wanted
-    name = options.get("context") or os.environ.get("KUBECONFIG") or "cluster"
+        os.execv(environment["REAL_KUBECTL"], ["kubectl", *arguments])  # noqa: S606 no shell is what is wanted
+    name = options.get("context") or environment.get("KUBECONFIG") or "cluster"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with (folder / "calls").open("a") as calls:
@@ -399,4 +401,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], os.environ)

@@ -56,7 +56,7 @@ def test_apply_deploys_waits_and_says_each_step(clusters: Clusters) -> None:
 
 
 def test_apply_a_second_time_changes_nothing(clusters: Clusters) -> None:
-    assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
+    assert clusters.program("apply", "k8s", *IMAGE).returncode == 0
     before = clusters.state()
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     assert clusters.state() == before
