@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from talk.relay import SERVICES
 from tests.support.server import grpc_server
 
@@ -65,7 +66,8 @@ class Leaf:
 
 
 @contextmanager
-def serve(address: str, leaf: Leaf) -> Iterator[str]:
+def serve(address: str, leaf: Leaf, **options: int) -> Iterator[str]:
     """Serves the leaf at a Unix socket or TCP address until the block ends; gives the address bound."""
-    with grpc_server(*leaf.handlers(), address=address) as bound:
+    chosen = [*LIMIT_OPTIONS, *((f"grpc.{name}", value) for name, value in options.items())]
+    with grpc_server(*leaf.handlers(), address=address, options=chosen) as bound:
         yield bound
