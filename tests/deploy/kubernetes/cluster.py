@@ -77,9 +77,11 @@ class Clusters:
             return self.program(action, *arguments, **environment)
         before = signal.getsignal(signal.SIGTERM)  # which apply takes for itself
         try:
-            with mock.patch.dict(os.environ, self.environment | environment, clear=True):
-                with mock.patch("deploy.kubernetes.kubectl.run", _kubectl):
-                    return _said(lambda: deploy.main([action, *arguments]))
+            with (
+                mock.patch.dict(os.environ, self.environment | environment, clear=True),
+                mock.patch("deploy.kubernetes.kubectl.run", _kubectl),
+            ):
+                return _said(lambda: deploy.main([action, *arguments]))
         finally:
             signal.signal(signal.SIGTERM, before)
 
@@ -115,8 +117,7 @@ def _said(work: Callable[[], int | None]) -> Done:
         try:
             code = work() or 0
         except SystemExit as end:
-            assert isinstance(end.code, int)
-            code = end.code
+            code = int(end.code or 0)
     return Done([], code, out.getvalue(), errors.getvalue())
 
 
