@@ -1,13 +1,20 @@
 """What holds for every test: which of them start no process, which run one after the other, how many examples."""
 
+from __future__ import annotations
+
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.support.processes import ROOT
 from tests.talk.instrumented import install
+
+if TYPE_CHECKING:
+    from tests.mesh.support import Mesh
 
 pytest_plugins = ["grpc_tracing.testing.plugin"]  # the wheel's own entry point names it
 
@@ -81,6 +88,15 @@ def _no_process_in_a_unit_test(request: pytest.FixtureRequest, monkeypatch: pyte
 
     if request.node.get_closest_marker("unit"):
         monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+@pytest.fixture(scope="session")
+def shared_mesh() -> Iterator[Mesh]:
+    """A mesh as `up` makes it. Call it, and leave it as it is."""
+    from tests.mesh.support import mesh  # not above, which spares `-m unit` its imports
+
+    with mesh() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

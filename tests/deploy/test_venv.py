@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from scripts import venv
+from tests.support.cells import rows
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.timeout(600)
@@ -106,6 +107,7 @@ def test_a_first_run_installs_and_says_so_in_a_line(checkout: Checkout) -> None:
     assert checkout.run() == (0, [])
 
 
+@pytest.mark.full
 def test_a_folder_that_is_named_takes_the_environment(checkout: Checkout, tmp_path: Path) -> None:
     assert checkout.run(GRPC_TRACING_HOME=str(tmp_path / "home"))[0] == 0
     assert venv.runs(tmp_path / "home" / "venv", SETTLED)
@@ -125,6 +127,7 @@ def test_what_is_set_for_other_pythons_does_not_leak_in(checkout: Checkout, tmp_
     assert not Path(elsewhere).exists()
 
 
+@pytest.mark.full
 def test_a_pip_conf_of_the_users_says_where_packages_are(checkout: Checkout) -> None:
     configuration = checkout.root / ".config" / "pip" / "pip.conf"
     configuration.parent.mkdir(parents=True)
@@ -161,6 +164,7 @@ def test_a_first_run_that_was_killed_is_made_good_by_the_next(checkout: Checkout
     assert not (folder / "unfinished").exists()
 
 
+@pytest.mark.full
 def test_an_environment_that_lost_its_python_or_its_pip_is_made_anew(checkout: Checkout) -> None:
     assert checkout.run()[0] == 0
     (checkout.root / ".venv" / "bin" / "python").unlink()
@@ -181,6 +185,7 @@ def test_a_machine_that_no_envoy_is_built_for_gets_the_rest(checkout: Checkout) 
     assert checkout.run() == (0, []), "nobody asks again"
 
 
+@pytest.mark.full
 def test_an_envoy_of_the_users_own_saves_that_of_the_package(checkout: Checkout) -> None:
     assert checkout.run(ENVOY="/own/envoy")[0] == 0
     assert checkout.runs(SETTLED)
@@ -211,17 +216,17 @@ def _closed_port() -> int:
     return port
 
 
-@pytest.mark.parametrize(
-    ("variables", "asked"),
-    [
-        ({"PIP_INDEX_URL": "http://127.0.0.1:{}/simple"}, "the package index 127.0.0.1:{} (Connection refused)"),
-        (
-            {"PIP_INDEX_URL": "http://index.invalid/simple", "http_proxy": "http://name:word@127.0.0.1:{}"},
-            "the proxy 127.0.0.1:{} (Connection refused)",
-        ),
-        ({"PIP_INDEX_URL": "http://index.invalid/simple"}, "the package index index.invalid:80 ("),
-    ],
-)
+UNREACHABLE = [
+    ({"PIP_INDEX_URL": "http://127.0.0.1:{}/simple"}, "the package index 127.0.0.1:{} (Connection refused)"),
+    (
+        {"PIP_INDEX_URL": "http://index.invalid/simple", "http_proxy": "http://name:word@127.0.0.1:{}"},
+        "the proxy 127.0.0.1:{} (Connection refused)",
+    ),
+    ({"PIP_INDEX_URL": "http://index.invalid/simple"}, "the package index index.invalid:80 ("),
+]
+
+
+@pytest.mark.parametrize(("variables", "asked"), rows(UNREACHABLE, UNREACHABLE[:1]))
 def test_without_a_network_it_says_soon_who_was_asked(
     checkout: Checkout, variables: dict[str, str], asked: str
 ) -> None:

@@ -1,10 +1,12 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.docs.kinds import KINDS
+from tests.support.cells import cells
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,16 @@ class Example:
         return self.kind == "node"
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Example:
-    return Example(request.param, KINDS[request.param](tmp_path_factory.mktemp(request.param)))
+BY_DEFAULT = ("aio-library", "sync")
+"""One of each API, and of each way; those of other languages run by default in svc2's place."""
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Example]:
+    """Makes each example ready once."""
+    return cache(lambda kind: Example(kind, KINDS[kind](tmp_path_factory.mktemp(kind))))
+
+
+@pytest.fixture(scope="session", params=cells(KINDS, BY_DEFAULT))
+def example(request: pytest.FixtureRequest, made: Callable[[str], Example]) -> Example:
+    return made(request.param)

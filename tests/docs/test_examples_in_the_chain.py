@@ -1,6 +1,7 @@
 """The guide's hops in svc2's place, alone and behind its real sidecar: the requester's verdict."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from tests.client.run import client
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
-from tests.docs.kinds import GETTING
+from tests.docs.kinds import GETTING, KINDS
 from tests.mesh.support import mesh
+from tests.support.cells import cells
 from tests.support.processes import service
 
 pytestmark = pytest.mark.timeout(2 * GETTING)
@@ -27,7 +29,11 @@ SENT = (
 HEADERS = tuple(word for header in SENT for word in ("-H", header))
 
 
-def test_with_a_hop_of_the_guide_between_svc1_and_svc3_all_headers_arrive(example: Example, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_a_hop_of_the_guide_between_svc1_and_svc3_all_headers_arrive(
+    made: Callable[[str], Example], kind: str, tmp_path: Path
+) -> None:
+    example = made(kind)
     sockets = {name: f"unix:{tmp_path}/{name}" for name in ("2", "3")}
     with (
         service("svc3", tmp_path / "3.log", listen=sockets["3"]) as svc3,
@@ -51,7 +57,7 @@ PLACES = {"svc1": "3", "svc2": "3", "svc3": "4"}
 """How long the chain is: a hop of the guide has somebody to call, so that a fourth stands behind it in svc3's place."""
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", cells(PLACES, ("svc2",)))
 def test_with_a_hop_of_the_guide_behind_a_real_sidecar_the_trace_is_one(example: Example, place: str) -> None:
     hops = int(PLACES[place])
     services = [f"svc{number}" for number in range(1, hops + 1)]

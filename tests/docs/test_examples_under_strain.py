@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from talk.relay import SERVICES
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
 from tests.docs.kinds import GETTING
@@ -50,7 +51,7 @@ def target(example: Example, leaf: Leaf, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def stub(target: str) -> Iterator[Stub]:
-    with connect(target, **FIXED_WINDOW) as stub:
+    with connect(target, SERVICES[0], **FIXED_WINDOW) as stub:
         yield stub
 
 

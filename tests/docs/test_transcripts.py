@@ -6,6 +6,7 @@ import pytest
 
 from client.cli import EXIT_CODES
 from tests.docs.transcripts import LIMIT, Transcript, standard_output, transcripts
+from tests.support.cells import cells
 from tests.support.missing import missing
 from tests.support.processes import ROOT
 
@@ -15,7 +16,11 @@ PAGES = ("README.md", "docs/propagation.md", "docs/ci.md")
 SHOWN = [shown for page in PAGES for shown in transcripts(ROOT / page) if shown.command != "./check.sh"]
 
 
-@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.command)
+BY_DEFAULT = [shown for number, shown in enumerate(SHOWN) if number < 3 or "--no-mesh" in shown.command]
+"""The README's, and those that need no mesh."""
+
+
+@pytest.mark.parametrize("shown", cells(SHOWN, BY_DEFAULT), ids=lambda shown: shown.command)
 def test_a_command_of_a_guide_prints_what_is_shown(shown: Transcript) -> None:
     if "| jq " in shown.command and not shutil.which("jq"):
         missing("jq is not installed")

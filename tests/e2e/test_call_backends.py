@@ -34,10 +34,9 @@ NOT_YET = (404, b'{"error": {"httpCode": 404}}')
 HOUR_NS = 3_600_000_000_000
 
 
-@pytest.fixture(scope="module")
-def whole() -> Iterator[Mesh]:
-    with mesh() as one:
-        yield one
+@pytest.fixture
+def whole(shared_mesh: Mesh) -> Mesh:
+    return shared_mesh
 
 
 def talked(target: str, *options: str) -> call.Run:
@@ -309,6 +308,7 @@ def test_a_trace_context_that_all_calls_share_proves_no_call_by_anothers_spans()
     assert all(verdict != "connected" for verdict in verdicts[1::2]), verdicts
 
 
+@pytest.mark.full
 def test_one_call_in_ten_that_loses_its_headers_is_found() -> None:
     with mesh("--run", f"svc2='{sys.executable}' -m tests.mesh.foreign_hop every-10") as one:
         run = talked(one.target, "--repeat", "10")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,15 +10,15 @@ import pytest
 from tests.client.run import Finished, client
 from tests.mesh.support import Mesh, mesh
 from tests.store.support import running_store
+from tests.support.cells import rows
 from tests.support.processes import chain
 
 EDGES = [["requester", "ingress"], ["ingress", "svc1"], ["svc1", "svc2"], ["svc2", "svc3"]]
 
 
-@pytest.fixture(scope="module")
-def whole() -> Iterator[Mesh]:
-    with mesh() as one:
-        yield one
+@pytest.fixture
+def whole(shared_mesh: Mesh) -> Mesh:
+    return shared_mesh
 
 
 def call(one: Mesh, *arguments: str) -> Finished:
@@ -117,7 +116,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("off", "traces", "blamed"), BROKEN)
+@pytest.mark.parametrize(("off", "traces", "blamed"), rows(BROKEN, BROKEN[:1]))
 def test_with_propagation_off_the_pieces_are_counted_and_the_hops_blamed(
     off: list[str], traces: int, blamed: list[str]
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.hostile.attacks import ATTACKS, BROKEN, bomb
 from tests.hostile.peer import CLOSED, MESSAGE, REQUEST, SILENT, Headers, Peer, changed
 from tests.mesh.support import call, mesh
+from tests.support.cells import cells
 from tests.support.processes import ROOT, chain, environment, runs, service
 from tests.support.waiting import wait_for
 
@@ -171,7 +172,10 @@ def _is_cut(target: str, broken: bytes) -> bool:
         return peer.is_cut()
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+BY_DEFAULT = ("garbage", "header_bombs", "rapid_resets")
+
+
+@pytest.mark.parametrize("attack", cells(ATTACKS, BY_DEFAULT))
 def test_others_are_served_through_the_ingress_during_an_attack_and_by_svc1_after_it(place: Place, attack: str) -> None:
     command = [sys.executable, "-m", "tests.hostile.attacks", attack, place.target]
     highest = place.rss()

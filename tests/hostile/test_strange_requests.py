@@ -11,6 +11,7 @@ import pytest
 
 from tests.hostile.peer import MESSAGE, REQUEST, Headers, Peer, changed
 from tests.mesh.support import mesh
+from tests.support.cells import cells
 from tests.support.load import Load
 from tests.support.processes import chain
 from tests.support.stub import Stub, ask, connect
@@ -63,7 +64,7 @@ def long_call(target: str) -> Iterator[LongCall]:
         assert call.end() == []
 
 
-@pytest.mark.parametrize("path", NO_UTF8)
+@pytest.mark.parametrize("path", cells(NO_UTF8, NO_UTF8[:1]))
 def test_a_path_that_is_no_utf8_harms_no_call_beside_it(target: str, path: bytes) -> None:
     short = Load(target)
     with long_call(target) as call, short.running():

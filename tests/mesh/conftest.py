@@ -1,18 +1,11 @@
-"""Meshes for tests: one that nobody changes is shared, the others are the test's own."""
+"""What the tests of the mesh share."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mesh.support import Mesh, mesh, state_directory
-
-
-@pytest.fixture(scope="session")
-def shared_mesh() -> Iterator[Mesh]:
-    """A mesh as `up` makes it. Call it, and leave it as it is."""
-    with mesh() as one:
-        yield one
+from tests.mesh.support import state_directory
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from protos import landing_pb2
 from tests.mesh.support import Mesh, Outcome, call, channel, mesh, talk
+from tests.support.cells import cells
 from tests.support.waiting import wait_for
 
 CONCURRENCY = 6
@@ -74,6 +75,7 @@ def test_down_waits_for_a_stream_in_flight() -> None:
         assert answers.code() is grpc.StatusCode.OK
 
 
+@pytest.mark.full
 def test_down_cuts_a_call_that_does_not_end() -> None:
     with mesh() as one, channel(one.target) as connection:
         stream = connection.stream_stream(
@@ -115,7 +117,10 @@ def test_two_replicas_of_each_service_share_the_calls(doubled: Mesh) -> None:
         assert {path[place] for path in paths} == {service, f"{service}-2"}
 
 
-@pytest.mark.parametrize("name", ["svc1", "svc1-2-sidecar", "svc2", "svc2-2-sidecar", "svc3-2", "svc3-sidecar"])
+KILLED = ("svc1", "svc1-2-sidecar", "svc2", "svc2-2-sidecar", "svc3-2", "svc3-sidecar")
+
+
+@pytest.mark.parametrize("name", cells(KILLED, ("svc1", "svc2-2-sidecar")))
 def test_the_death_of_a_replica_costs_no_unary_call(doubled: Mesh, name: str) -> None:
     with channel(doubled.target) as connection:
         doubled.kill(name)

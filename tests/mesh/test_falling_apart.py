@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.mesh.support import Mesh, call, mesh, run
+from tests.support.cells import cells
 
 # Who forwards nothing, and the spans of each trace that is left of one call.
 PIECES: dict[tuple[str, ...], list[int]] = {
@@ -22,9 +23,13 @@ class Case:
     silent: tuple[str, ...]
 
 
+CASES = [(tracer, silent) for tracer in ("otlp", "zipkin") for silent in PIECES]
+BY_DEFAULT = (("otlp", ("svc2",)), ("zipkin", ("svc1", "svc2")))
+
+
 @pytest.fixture(
     scope="module",
-    params=[(tracer, silent) for tracer in ("otlp", "zipkin") for silent in PIECES],
+    params=cells(CASES, BY_DEFAULT),
     ids=lambda param: f"{param[0]} {' and '.join(param[1]) or 'nobody'} silent",
 )
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:

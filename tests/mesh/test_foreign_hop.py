@@ -12,6 +12,7 @@ import pytest
 
 from tests.mesh.foreign_hop import CHANGES, OTHER_TRACE
 from tests.mesh.support import Mesh, mesh, run
+from tests.support.cells import cells
 from tests.support.processes import ROOT, environment
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -45,7 +46,7 @@ def requester(target: str, *headers: str) -> CompletedProcess[str]:
     return run("-m", "client", "call", "--rpc", "Talk", "--json", "--target", target, *headers)
 
 
-@pytest.fixture(scope="module", params=CHANGES)
+@pytest.fixture(scope="module", params=cells(CHANGES, ("another-trace",)))
 def foreign(request: pytest.FixtureRequest) -> Iterator[tuple[Mesh, str]]:
     command = f"'{sys.executable}' -m tests.mesh.foreign_hop {request.param}"
     with mesh("--run", f"svc2={command}") as one:

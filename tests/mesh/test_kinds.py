@@ -23,6 +23,7 @@ from tests.client.run import judged, judged_beside
 from tests.evidence.mistakes import MISTAKES
 from tests.mesh.support import Mesh, mesh
 from tests.mesh.told_hop import EVERY_OTHER, PREVIOUS, STREAMS_ONLY, WHOLE
+from tests.support.cells import cells
 
 WAIT = "10s"
 AT_ONCE = 4
@@ -122,12 +123,23 @@ ALL = [(tracer, place, one) for tracer, place in MESHES for one in cases(tracer,
 Runs = dict[Case, call.Run]
 
 
-@pytest.fixture(scope="module", params=MESHES, ids="-".join)
-def played(request: pytest.FixtureRequest) -> Iterator[tuple[tuple[str, str], Runs]]:
-    """Every case of one mesh, some at a time."""
-    tracer, place = request.param
+def first_of_each_cell(tracer: str, place: str) -> list[Case]:
+    """What runs by default: one case for each thing that a cell can say, with the store and without."""
+    return list({(one.cell, one.store): one for one in reversed(cases(tracer, place))}.values())
+
+
+TABLES: dict[str, tuple[str, str, list[Case]]] = {
+    "first of each cell": ("otlp", "svc2", first_of_each_cell("otlp", "svc2")),
+    **{f"{tracer}-{place}": (tracer, place, cases(tracer, place)) for tracer, place in MESHES},
+}
+
+
+@pytest.fixture(scope="module", params=cells(TABLES, ("first of each cell",)))
+def played(request: pytest.FixtureRequest) -> Iterator[tuple[str, Runs]]:
+    """The place of the mistakes, and every case of a table, some at a time."""
+    tracer, place, asked = TABLES[request.param]
     with mesh("--tracer", tracer, "--run", f"{place}='{sys.executable}' -m tests.mesh.told_hop") as one:
-        yield request.param, asyncio.run(_play(one, cases(tracer, place)))
+        yield place, asyncio.run(_play(one, asked))
 
 
 async def _play(one: Mesh, asked: list[Case]) -> Runs:
@@ -148,8 +160,8 @@ def _arguments(one: Mesh, case: Case) -> list[str]:
     return ["--target", one.target, "--rpc", rpc, "-H", told, "--timeout", "30s", "--wait", WAIT, *store]
 
 
-def test_each_verdict_is_the_tables(played: tuple[tuple[str, str], Runs], subtests: pytest.Subtests) -> None:
-    (_, place), runs = played
+def test_each_verdict_is_the_tables(played: tuple[str, Runs], subtests: pytest.Subtests) -> None:
+    place, runs = played
     for case, run in runs.items():
         with subtests.test(mistake=case.mistake, store=case.store):
             _holds(case, run, place)
@@ -188,7 +200,7 @@ TRACE, SPAN = "0bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SENT = (f"traceparent: 00-{TRACE}-{SPAN}-01", f"x-b3-traceid: {TRACE}", f"x-b3-spanid: {SPAN}")
 
 
-@pytest.mark.parametrize("place", ["svc1", "svc2"])
+@pytest.mark.parametrize("place", cells(["svc1", "svc2"], ["svc2"]))
 def test_without_sidecars_nothing_mends_a_value(place: str, subtests: pytest.Subtests) -> None:
     sent = [word for header in SENT for word in ("-H", header)]
     with mesh("--no-mesh", "--run", f"{place}='{sys.executable}' -m tests.mesh.told_hop") as one:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.client.run import Finished, client
 from tests.mesh.support import Mesh, mesh
+from tests.support.cells import cells
 
 
 class Hop(NamedTuple):
@@ -85,7 +86,10 @@ def call(one: Mesh, *options: str) -> Finished:
     return client("call", "--target", one.target, "--wait", "5s", *options)
 
 
-@pytest.fixture(scope="module", params=TABLE, ids="-".join)
+BY_DEFAULT = (Hop("like-java", "svc2", "otlp"), Hop("drop-traceparent", "svc1", "otlp"))
+
+
+@pytest.fixture(scope="module", params=cells(TABLE, BY_DEFAULT), ids="-".join)
 def foreign(request: pytest.FixtureRequest) -> Iterator[tuple[Mesh, Hop]]:
     hop: Hop = request.param
     command = f"'{sys.executable}' -m tests.mesh.{_program(hop)}"

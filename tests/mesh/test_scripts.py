@@ -18,6 +18,7 @@ import pytest
 from deploy import EXAMPLES
 from grpc_tracing.version import VERSION
 from tests.mesh.support import ANY_PORTS, STARTING, Mesh, mesh
+from tests.support.cells import cells, rows
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import wait_for
 
@@ -77,7 +78,7 @@ def marked() -> Iterator[Marked]:
     assert [command for _, command in left] == []
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
+@pytest.mark.parametrize("shell", cells(["sh", "bash", "dash"], ["sh"]))
 def test_alone_it_brings_up_a_mesh_tests_it_and_takes_it_down(marked: Marked, shell: str, tmp_path: Path) -> None:
     if not shutil.which(shell):
         pytest.skip(f"no {shell} on this machine")
@@ -117,18 +118,16 @@ def test_a_mesh_that_is_up_is_tested_and_left_up(marked: Marked) -> None:
         assert "svc2 -> svc3: " in broken.stdout + broken.stderr
 
 
-def test_a_dead_trace_store_fails_no_call_and_the_requester_says_so() -> None:
-    with mesh() as one:
-        one.kill("traces")
-        done = Marked("").run("./test.sh", "local", "--state", str(one.state), "--json")
-        calls = json.loads(done.stdout)["calls"]
-        assert [call["status"] for call in calls] == ["OK"] * 4
-        assert "the traces could not be read" in done.stdout + done.stderr
+CUT_SHORT = {"start": ("--run", "svc3=sleep 600"), "calls": ("--repeat", "100000")}
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+BY_DEFAULT = (("start", signal.SIGINT), ("calls", signal.SIGTERM))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("arguments", [("--run", "svc3=sleep 600"), ("--repeat", "100000")], ids=["start", "calls"])
-def test_cut_short_it_leaves_nothing(marked: Marked, number: signal.Signals, arguments: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"), rows([(moment, number) for moment in CUT_SHORT for number in NUMBERS], BY_DEFAULT)
+)
+def test_cut_short_it_leaves_nothing(marked: Marked, moment: str, number: signal.Signals) -> None:
+    arguments = CUT_SHORT[moment]
     with marked.start("./test.sh", *arguments) as process:
         directory = wait_for(marked.directory, "a mesh is on its way", timeout=STARTING)
         assert directory

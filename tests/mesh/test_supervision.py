@@ -20,6 +20,7 @@ from mesh import control
 from mesh.errors import MeshError
 from mesh.state import State
 from tests.mesh.support import ANY_PORTS, Mesh, belonging_to, call, mesh, state_directory
+from tests.support.cells import cells
 from tests.support.processes import ROOT, runs
 from tests.support.waiting import wait_for
 
@@ -52,7 +53,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("name", cells(SAID, ("svc2", "svc2-sidecar", "traces")))
 def test_a_killed_process_is_named_by_status_and_by_the_call_and_healed_by_up(patient: Mesh, name: str) -> None:
     lane = [("x-lane", "canary")] if "canary" in name else []
     assert call(patient.target, *lane).code is OK
@@ -165,7 +166,7 @@ def test_a_service_that_cannot_start_is_a_line_and_nothing_is_left(state: Path) 
 PORT_OPTIONS = ("--port", "--pages-port", "--otlp-grpc-port", "--otlp-http-port")
 
 
-@pytest.mark.parametrize("option", PORT_OPTIONS)
+@pytest.mark.parametrize("option", cells(PORT_OPTIONS, PORT_OPTIONS[:1]))
 def test_a_taken_port_is_a_line_that_names_the_option_that_moves_it(state: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -240,7 +241,7 @@ def test_a_killed_up_leaves_nothing(state: Path) -> None:
     wait_for(lambda: not alive(pids), "all processes end")
 
 
-@pytest.mark.parametrize("command", ["status", "down"])
+@pytest.mark.parametrize("command", cells(["status", "down"], ["status"]))
 def test_a_mesh_that_begins_or_ends_is_waited_for(state: Path, command: str) -> None:
     """Its lock is held, and it does not listen: until it lets go, here."""
     descriptor = os.open(state, os.O_RDONLY)
@@ -284,7 +285,8 @@ def test_two_ups_at_once_make_one_mesh(state: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_twenty_cycles_leave_no_process_no_file_and_no_port() -> None:
+@pytest.mark.parametrize("cycles", cells([2, 20], [2]))
+def test_cycles_leave_no_process_no_file_and_no_port(cycles: int) -> None:
     with state_directory() as directory:
         one = Mesh(directory / "mesh")
         one.up(*ANY_PORTS)
@@ -295,7 +297,7 @@ def test_twenty_cycles_leave_no_process_no_file_and_no_port() -> None:
         options = [text for pair in zip(PORT_OPTIONS, fixed, strict=True) for text in pair]
         assert one.run("down").returncode == 0
         seen: list[int] = []
-        for _ in range(20):
+        for _ in range(cycles):
             one.up(*options)  # the same public ports each time
             seen += one.pids.values()
             assert one.run("down").returncode == 0
@@ -308,6 +310,7 @@ def test_twenty_cycles_leave_no_process_no_file_and_no_port() -> None:
                 pass
 
 
+@pytest.mark.full
 def test_three_meshes_stand_side_by_side() -> None:
     with ExitStack() as stack:
         meshes = [stack.enter_context(mesh()) for _ in range(3)]
