@@ -32,7 +32,7 @@ UNIT = (
     "tests/spans",
     "tests/store/test_bodies.py",
     "tests/store/test_options.py",
-    "tests/store/test_standing.py",
+    "tests/store/test_trace_status.py",
     "tests/store/test_store.py",
     "tests/store/test_tail.py",
     "tests/store/test_views.py",

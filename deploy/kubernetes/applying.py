@@ -102,7 +102,7 @@ def plain(objects: Sequence[Object]) -> list[Object]:
     return [found for found in objects if not is_namespace(found)]
 
 
-def standing(server: Kubectl) -> dict[str, Object]:
+def deployed(server: Kubectl) -> dict[str, Object]:
     """Our Deployments as the server has them, with who set which field; none where they may not be listed."""
     try:
         found = server.find("deployments", "--selector", manifests.OURS, "--show-managed-fields", namespace=NAMESPACE)

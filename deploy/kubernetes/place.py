@@ -104,7 +104,7 @@ def _up(place: str, parsed: argparse.Namespace) -> int:
     if images:
         _provide(place, parsed, images)
         manifests.set_images(objects, images)
-    there = applying.standing(data)
+    there = applying.deployed(data)
     objects = fields.without_replicas(objects, there)
     target = replace(target, objects=objects)
     _put(how, target)
@@ -126,7 +126,7 @@ def _show(target: Target, images: Images | None, how: applying.Applying) -> int:
     objects = _fitted(target)
     if images:
         manifests.set_images(objects, images)
-    objects = fields.without_replicas(objects, applying.standing(target.data))
+    objects = fields.without_replicas(objects, applying.deployed(target.data))
     for server, its in reversed(replace(target, objects=objects).servers()):
         sys.stdout.write(printable(applying.preview(how, server, its), keep="\n\t"))
     return 0

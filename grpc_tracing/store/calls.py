@@ -32,11 +32,14 @@ _BLOWUP = 8
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header that a hop received; `fate` in the words of the hop record: forwarded, left_out …"""
+    """A header that a hop received, and the hop's decision in the words of its record: forwarded, left_out …
+
+    `fate` is what the JSON calls it.
+    """
 
     key: str
     value: str
-    fate: str
+    decision: str
 
 
 @dataclass(frozen=True, slots=True)

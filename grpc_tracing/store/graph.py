@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from grpc_tracing.spans.tree import Edge
-from grpc_tracing.store.standing import Standing
 from grpc_tracing.store.stats import Load, by_key
 from grpc_tracing.store.summary import Summary
+from grpc_tracing.store.trace_status import TraceStatus
 
 # Sizes in pixels. A gap holds an edge's label.
 NODE_WIDTH, NODE_HEIGHT = 132, 56
@@ -38,13 +38,13 @@ class Topology:
     pieces: dict[str, int]
 
 
-def topology(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> Topology:
+def topology(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> Topology:
     """What called what in these traces; pieces whose caller is missing stand apart."""
     nodes: dict[Key, None] = {}
     pieces: dict[str, int] = {}
     calls: list[tuple[tuple[Key, Key], Edge]] = []
     for summary in summaries:
-        cut = standing[summary.trace_id].cut
+        cut = statuses[summary.trace_id].cut
         bands = [top.node if off else "" for top, off in zip(summary.tops, cut, strict=True)]
         nodes |= {(band, top.node): None for band, top in zip(bands, summary.tops, strict=True)}
         for band in filter(None, set(bands)):

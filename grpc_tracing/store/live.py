@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from grpc_tracing.store.standing import ARRIVING_NS
+from grpc_tracing.store.trace_status import ARRIVING_NS
 
 # Listeners at once; every open page is one.
 _MOST = 100

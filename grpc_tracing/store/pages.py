@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 from grpc_tracing.store import views
 from grpc_tracing.store.calls import Call, CallLog
 from grpc_tracing.store.query import parse_duration
-from grpc_tracing.store.standing import Standing, standings
 from grpc_tracing.store.store import TraceStore, settled
 from grpc_tracing.store.summary import Summary
+from grpc_tracing.store.trace_status import TraceStatus, trace_statuses
 
 _RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
 
@@ -66,9 +66,9 @@ class Seen:
         since = at.since(self.now_ns)
         return [one for one in self.summaries if one.start_ns >= since]
 
-    def standings(self) -> dict[str, Standing]:
+    def statuses(self) -> dict[str, TraceStatus]:
         """Of all traces: a piece may lie before the time range that is shown."""
-        return standings(self.summaries, self.calls, self.now_ns)
+        return trace_statuses(self.summaries, self.calls, self.now_ns)
 
 
 class Pages:
@@ -99,7 +99,7 @@ class Pages:
         at, seen = _range(request), await self._see()
 
         def view() -> views.TopologyView:
-            return views.topology_view(seen.within(at), seen.standings(), seen.now_ns)
+            return views.topology_view(seen.within(at), seen.statuses(), seen.now_ns)
 
         return await self._page("topology.html", view, page="Topology", at=at)
 
@@ -107,7 +107,7 @@ class Pages:
         at, seen, form = _range(request), await self._see(), Form(request)
 
         def view() -> views.ListView:
-            return views.list_view(seen.within(at), seen.standings(), form.filter, form.page)
+            return views.list_view(seen.within(at), seen.statuses(), form.filter, form.page)
 
         return await self._page("traces.html", view, page="Traces", at=at, filters=form)
 
@@ -118,7 +118,7 @@ class Pages:
             return await self.problem(404, "This trace is not here", _gone(trace_id))
 
         def view() -> views.TraceView:
-            return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.standings()[trace_id])
+            return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.statuses()[trace_id])
 
         return await self._page("trace.html", view, page="Traces")
 
@@ -136,7 +136,7 @@ class Pages:
         at, seen, call = _range(request), await self._see(), request.query_params.get("call", "")
 
         def view() -> views.PathsView:
-            return views.paths_view(seen.within(at), seen.standings(), call)
+            return views.paths_view(seen.within(at), seen.statuses(), call)
 
         return await self._page("paths.html", view, page="End to end", at=at, call=call)
 

@@ -14,8 +14,8 @@ from grpc_tracing.spans.tree import Trace, assemble
 from grpc_tracing.store import views
 from grpc_tracing.store.calls import Call, parse_call
 from grpc_tracing.store.render import environment
-from grpc_tracing.store.standing import Standing, standings
 from grpc_tracing.store.summary import Summary, summarize
+from grpc_tracing.store.trace_status import TraceStatus, trace_statuses
 
 
 class ReportLinks:
@@ -45,7 +45,7 @@ def render(
     traces = _assemble(documents)
     summaries = sorted((summarize(trace) for trace in traces.values()), key=lambda one: one.start_ns, reverse=True)
     noted = [parse_call(call) for call in calls]
-    return _write(title, traces, summaries, noted, standings(summaries, noted, now_ns=2**63))
+    return _write(title, traces, summaries, noted, trace_statuses(summaries, noted, now_ns=2**63))
 
 
 def _assemble(documents: Iterable[Mapping[str, Any]]) -> dict[str, Trace]:
@@ -63,7 +63,7 @@ def _write(
     traces: Mapping[str, Trace],
     summaries: list[Summary],
     calls: list[Call],
-    standing: Mapping[str, Standing],
+    statuses: Mapping[str, TraceStatus],
 ) -> str:
     by_id = {one.trace_id: one for one in summaries}
     end = max((one.start_ns + one.duration_ns for one in summaries), default=0)
@@ -77,10 +77,10 @@ def _write(
             # The style sheet is ours, and its hash is what the policy allows.
             style=Markup(style),  # noqa: S704
             style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            topology=views.topology_view(summaries, standing, end),
-            listing=views.list_view(summaries, standing, views.Filter(), page=1, per_page=max(1, len(summaries))),
-            paths=views.paths_view(summaries, standing, ""),
-            traces=[views.trace_view(traces[trace_id], by_id, standing[trace_id]) for trace_id in by_id],
+            topology=views.topology_view(summaries, statuses, end),
+            listing=views.list_view(summaries, statuses, views.Filter(), page=1, per_page=max(1, len(summaries))),
+            paths=views.paths_view(summaries, statuses, ""),
+            traces=[views.trace_view(traces[trace_id], by_id, statuses[trace_id]) for trace_id in by_id],
             unseen=[call for call in calls if not any(trace_id in by_id for trace_id in call.trace_ids)],
         )
     )

@@ -7,8 +7,8 @@ from math import ceil
 from typing import TypeVar
 
 from grpc_tracing.spans.tree import Edge
-from grpc_tracing.store.standing import Standing
 from grpc_tracing.store.summary import Summary
+from grpc_tracing.store.trace_status import TraceStatus
 
 K = TypeVar("K", bound=Hashable)
 
@@ -76,9 +76,9 @@ class PathRow:
 _Place = tuple[bool, tuple[str, ...]]
 
 
-def paths(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> tuple[PathRow, ...]:
+def paths(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> tuple[PathRow, ...]:
     """All traces folded by call path, a path before those that go on from it, the busiest first, cut-off ones last."""
-    loads = by_key(_placed(summaries, standing))
+    loads = by_key(_placed(summaries, statuses))
     total = sum(one.own_ns for one in loads.values()) or 1
     ordered = sorted(loads, key=lambda place: (place[0], _rank(place, loads)))
     return tuple(
@@ -86,9 +86,9 @@ def paths(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> tup
     )
 
 
-def _placed(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> Iterator[tuple[_Place, Edge]]:
+def _placed(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> Iterator[tuple[_Place, Edge]]:
     for summary in summaries:
-        cut = standing[summary.trace_id].cut
+        cut = statuses[summary.trace_id].cut
         yield from (((cut[edge.piece], edge.path), edge) for edge in summary.edges)
 
 

@@ -8,9 +8,9 @@ from grpc_tracing.spans.model import Event, Kind
 from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
 from grpc_tracing.store.render import plural
-from grpc_tracing.store.standing import Standing, State
 from grpc_tracing.store.stats import PathRow, paths
 from grpc_tracing.store.summary import Summary
+from grpc_tracing.store.trace_status import State, TraceStatus
 from grpc_tracing.store.waterfall import Waterfall, waterfall
 
 PAGE_ROWS = 50
@@ -41,10 +41,10 @@ class TopologyView:
     arriving: int
 
 
-def topology_view(summaries: Sequence[Summary], standing: Mapping[str, Standing], now_ns: int) -> TopologyView:
+def topology_view(summaries: Sequence[Summary], statuses: Mapping[str, TraceStatus], now_ns: int) -> TopologyView:
     """Rates count from the first of these traces on, over a minute at least."""
-    arrived = _arrived(summaries, standing)
-    graph = topology(arrived, standing)
+    arrived = _arrived(summaries, statuses)
+    graph = topology(arrived, statuses)
     first = min((summary.start_ns for summary in arrived), default=now_ns)
     return TopologyView(
         across=layout(graph, upright=False),
@@ -57,9 +57,9 @@ def topology_view(summaries: Sequence[Summary], standing: Mapping[str, Standing]
     )
 
 
-def _arrived(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> list[Summary]:
+def _arrived(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> list[Summary]:
     """Those whose spans are all here, or will not come: the others would be drawn in pieces for a moment."""
-    return [one for one in summaries if standing[one.trace_id].state is not State.ARRIVING]
+    return [one for one in summaries if statuses[one.trace_id].state is not State.ARRIVING]
 
 
 def _notes(graph: Topology) -> dict[Key, str]:
@@ -83,7 +83,7 @@ class ListRow:
     """A line of a list of traces."""
 
     summary: Summary
-    standing: Standing
+    status: TraceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +95,17 @@ class Filter:
     min_ns: int = 0
     id: str = ""
 
-    def fits(self, summary: Summary, standing: Standing) -> bool:
+    def fits(self, summary: Summary, status: TraceStatus) -> bool:
         """Whether this trace stays in the list."""
         return (
             (not self.service or self.service in summary.services)
-            and self._fits_state(summary, standing)
+            and self._fits_state(summary, status)
             and summary.duration_ns >= self.min_ns
             and (not self.id or any(known.startswith(self.id) for known in (summary.trace_id, *summary.request_ids)))
         )
 
-    def _fits_state(self, summary: Summary, standing: Standing) -> bool:
-        return summary.errors > 0 if self.state == "error" else self.state in {"", standing.state}
+    def _fits_state(self, summary: Summary, status: TraceStatus) -> bool:
+        return summary.errors > 0 if self.state == "error" else self.state in {"", status.state}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +122,19 @@ class ListView:
 
 
 def list_view(
-    summaries: Sequence[Summary], standing: Mapping[str, Standing], wanted: Filter, page: int, per_page: int = PAGE_ROWS
+    summaries: Sequence[Summary],
+    statuses: Mapping[str, TraceStatus],
+    wanted: Filter,
+    page: int,
+    per_page: int = PAGE_ROWS,
 ) -> ListView:
     """`summaries` newest first; pages count from 1."""
-    fitting = [one for one in summaries if wanted.fits(one, standing[one.trace_id])]
+    fitting = [one for one in summaries if wanted.fits(one, statuses[one.trace_id])]
     shown = fitting[(page - 1) * per_page : page * per_page]
     return ListView(
-        rows=tuple(ListRow(one, standing[one.trace_id]) for one in shown),
+        rows=tuple(ListRow(one, statuses[one.trace_id]) for one in shown),
         total=len(fitting),
-        broken=_broken(fitting, standing),
+        broken=_broken(fitting, statuses),
         pages=max(1, -(-len(fitting) // per_page)),
         in_range=len(summaries),
         services=tuple(sorted({service for one in summaries for service in one.services})),
@@ -138,8 +142,8 @@ def list_view(
     )
 
 
-def _broken(summaries: Iterable[Summary], standing: Mapping[str, Standing]) -> int:
-    return sum(standing[one.trace_id].state is State.BROKEN for one in summaries)
+def _broken(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> int:
+    return sum(statuses[one.trace_id].state is State.BROKEN for one in summaries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +152,17 @@ class TraceView:
 
     trace: Trace
     summary: Summary
-    standing: Standing
+    status: TraceStatus
     waterfall: Waterfall
     siblings: tuple[Summary, ...]
 
 
-def trace_view(trace: Trace, summaries: Mapping[str, Summary], standing: Standing) -> TraceView:
+def trace_view(trace: Trace, summaries: Mapping[str, Summary], status: TraceStatus) -> TraceView:
     """`summaries` by trace id: of this trace and of its siblings."""
     own = summaries[trace.trace_id]
-    others = [summaries[sibling] for sibling in standing.siblings]
+    others = [summaries[sibling] for sibling in status.siblings]
     family = sorted([own, *others], key=lambda one: one.start_ns) if others else []
-    return TraceView(trace, own, standing, waterfall(trace), tuple(family))
+    return TraceView(trace, own, status, waterfall(trace), tuple(family))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +200,10 @@ class PathsView:
     arriving: int
 
 
-def paths_view(summaries: Sequence[Summary], standing: Mapping[str, Standing], call: str) -> PathsView:
+def paths_view(summaries: Sequence[Summary], statuses: Mapping[str, TraceStatus], call: str) -> PathsView:
     """Of the calls of this name, or of all."""
     called = [one for one in summaries if call in {"", one.name}]
-    wanted = _arrived(called, standing)
+    wanted = _arrived(called, statuses)
     names = [name for name, _ in Counter(one.name for one in summaries if one.name).most_common(_MOST_NAMES)]
-    rows = paths(wanted, standing)
-    return PathsView(rows, len(wanted), _broken(wanted, standing), tuple(sorted(names)), len(called) - len(wanted))
+    rows = paths(wanted, statuses)
+    return PathsView(rows, len(wanted), _broken(wanted, statuses), tuple(sorted(names)), len(called) - len(wanted))

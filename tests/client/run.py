@@ -27,9 +27,14 @@ class Finished:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def notes(self) -> list[str]:
+        """What it says on standard error, without the progress that it tells of a call that takes long."""
+        return [line for line in self.err.splitlines() if not line.startswith("calling ")]
 
-def client(*arguments: str, env: dict[str, str] | None = None, limit: float = 60.0) -> Finished:
-    """Runs `python -m client` to its end."""
+
+def client(*arguments: str, env: dict[str, str] | None = None, limit: float = 180.0) -> Finished:
+    """Runs `python -m client` to its end. Only a hang takes longer than the limit, on a busy machine too."""
     ended = subprocess.run(
         [sys.executable, "-m", "client", *arguments],
         capture_output=True,

@@ -77,7 +77,7 @@ async def test_a_foreign_svc2_is_unknown_and_not_blamed_when_it(
     assert (ended.code, ended.json["verdict"]) == (0, "connected"), ended
     for call in ended.json["calls"]:
         assert (call["path"], call["traces"], call["problems"]) == (["svc1", "svc3"], 1, [])
-    notes = [line for line in ended.err.splitlines() if line != "note: svc2 left no record: unknown"]
+    notes = [line for line in ended.notes if line != "note: svc2 left no record: unknown"]
     assert notes == ([f"note: {note}"] if note else [])
 
 

@@ -25,8 +25,8 @@ from grpc_tracing.store.calls import Call, CallLog, parse_calls
 from grpc_tracing.store.pages import Form, PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
 from grpc_tracing.store.receive import Receiver
-from grpc_tracing.store.standing import standings
 from grpc_tracing.store.store import Limits, TraceStore
+from grpc_tracing.store.trace_status import trace_statuses
 from protos import hop_pb2
 from tests.client.evidence import answer
 from tests.store.calls import talk_parts
@@ -54,15 +54,15 @@ def intake(parse: Callable[[bytes], ExportTraceServiceRequest]) -> Target:
 
 def show(store: TraceStore, page: object) -> None:
     summaries = tuple(store.summaries())
-    standing = standings(summaries, (), _NOW)
-    views.topology_view(summaries, standing, _NOW)
-    views.list_view(summaries, standing, views.Filter(state="broken"), 1)
-    views.paths_view(summaries, standing, "")
+    statuses = trace_statuses(summaries, (), _NOW)
+    views.topology_view(summaries, statuses, _NOW)
+    views.list_view(summaries, statuses, views.Filter(state="broken"), 1)
+    views.paths_view(summaries, statuses, "")
     by_id = {one.trace_id: one for one in summaries}
     for trace_id in tuple(by_id)[:1]:
         trace = store.trace(trace_id)
         assert trace
-        page.waterfall(views.trace_view(trace, by_id, standing[trace_id]), PageLinks())  # type: ignore[attr-defined]
+        page.waterfall(views.trace_view(trace, by_id, statuses[trace_id]), PageLinks())  # type: ignore[attr-defined]
         json.dumps(otlp.to_json(store.chunks(trace_id)))
 
 
@@ -73,7 +73,7 @@ def calls() -> Target:
         with suppress(ValueError):
             noted: tuple[Call, ...] = parse_calls(body)
             log.add(noted, len(body))
-            standings((), log, _NOW)
+            trace_statuses((), log, _NOW)
 
     return take
 
@@ -83,13 +83,13 @@ def queries() -> Target:
     store = TraceStore(Limits())
     store.add(otlp.split(export_request(_TRACE, talk_parts(), _NOW))[0])
     trace, summaries = store.trace(_TRACE), tuple(store.summaries())
-    standing = standings(summaries, (), _NOW)
+    statuses = trace_statuses(summaries, (), _NOW)
     assert trace
 
     def ask(query: bytes) -> None:
         scope = {"type": "http", "query_string": quote_from_bytes(query, safe="&=%+").encode(), "headers": []}
         form = Form(Request(scope))
-        views.list_view(summaries, standing, form.filter, form.page)
+        views.list_view(summaries, statuses, form.filter, form.page)
         with suppress(BadParameterError):
             matches(trace, parse_query(QueryParams(query.decode("latin-1"))))
 

@@ -55,16 +55,16 @@ def test_all_three_are_connected_and_each_record_says_what_its_sdk_wrote() -> No
         for answer in ended.json["calls"]:
             spans = spans_by_service(one, answer, answer["spans"])
             assert (spans["svc1"], spans["svc2"], spans["svc3"]) == (4, 4, 2), answer["rpc"]
-            fates = [_fate(hop, "traceparent") for hop in answer["hops"]]
-            assert fates == ["rewritten", "rewritten", "forwarded"], "the last one calls nobody"
+            decisions = [_decision(hop, "traceparent") for hop in answer["hops"]]
+            assert decisions == ["rewritten", "rewritten", "forwarded"], "the last one calls nobody"
         told = call(one, "--rpc", "Talk", "-H", "baggage: a=1", "-H", "baggage: b=2")
     assert "forwarded all, its SDK wrote traceparent, " in told.out
     assert "connected: " in told.out, told.out
 
 
-def _fate(hop: Any, key: str) -> str:
-    (fate,) = {header["fate"] for header in hop["headers"] if header["key"] == key}
-    return str(fate)
+def _decision(hop: Any, key: str) -> str:
+    (decision,) = {header["fate"] for header in hop["headers"] if header["key"] == key}
+    return str(decision)
 
 
 @pytest.mark.long

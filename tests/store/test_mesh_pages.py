@@ -102,7 +102,7 @@ def test_a_trace_shows_seven_spans_with_sidecars_and_the_hop_records(browser: Br
             ["svc3", "sidecar,", "inbound"],
         ]
         expect(page.get_by_role("region", name="Hop 2: svc2")).to_contain_text("traceparent")
-        expect(page.locator(".fate.lost")).to_have_count(0)
+        expect(page.locator(".decision.lost")).to_have_count(0)
         picture(page, "trace")
         span = page.locator("details").nth(4)
         span.locator("summary").click()
@@ -136,7 +136,9 @@ def test_with_propagation_off_the_pieces_are_broken_and_linked(browser: Browser,
         page.get_by_role("link", name="TalkOneAnswerMore", exact=True).last.click()
         expect(page.get_by_role("heading", name="This trace is broken")).to_be_visible()
         expect(page.locator(".notice")).to_contain_text("svc2 received traceparent")
-        expect(page.get_by_role("region", name="Hop 2: svc2").locator(".fate.lost").first).to_have_text("switched off")
+        expect(page.get_by_role("region", name="Hop 2: svc2").locator(".decision.lost").first).to_have_text(
+            "switched off"
+        )
         picture(page, "trace-broken")
         first = page.url
         siblings = page.get_by_role("region", name="Traces of the same call").get_by_role("link")

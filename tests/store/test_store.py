@@ -54,6 +54,17 @@ def test_a_late_span_of_a_dropped_trace_does_not_come_back_as_a_broken_one() -> 
     assert (store.counts.dropped_traces, store.counts.dropped_spans) == (1, 7)
 
 
+def test_of_the_dropped_traces_no_more_ids_are_kept_than_there_are_traces() -> None:
+    store = TraceStore(Limits(traces=2))
+    first, *_, last = dropped = [new_id(16) for _ in range(5)]
+    for trace_id in (*dropped, new_id(16), new_id(16)):
+        store.add(chunks(trace_id))
+    store.add(chunks(last))
+    assert last not in [summary.trace_id for summary in store.summaries()], "still known as dropped"
+    store.add(chunks(first))
+    assert first in [summary.trace_id for summary in store.summaries()], "its id is forgotten: it counts as new"
+
+
 def test_a_summary_follows_the_spans_that_come_later() -> None:
     store = TraceStore(Limits())
     parts = chunks(new_id(16))

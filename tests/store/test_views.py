@@ -16,7 +16,7 @@ from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.views import Filter, events_view, list_view, paths_view, topology_view
 from grpc_tracing.store.waterfall import MOST_EVENTS, MOST_ROWS, SCALE, waterfall
 from tests.spans.test_tree import CHAIN, GRAPHS, span
-from tests.store.test_standing import LOWER, UPPER, WHOLE, stand, summary
+from tests.store.test_trace_status import LOWER, UPPER, WHOLE, stand, summary
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 50), (95, 95), (99, 99), (1, 1)])
@@ -125,7 +125,7 @@ def test_a_long_waterfall_is_cut_and_counts_what_it_hides() -> None:
 def test_the_list_is_filtered_counted_and_cut_into_pages() -> None:
     broken, failed = summary("b", *LOWER), summary("f", span("a", error=True, lasts=5 * 10**6))
     all_of_them = [WHOLE, broken, failed, summary("a", *UPPER)]
-    standing = stand(*all_of_them)
+    statuses = stand(*all_of_them)
     expected = {
         Filter(): ["w", "b", "f", "a"],
         Filter(service="svc3"): ["w", "b"],
@@ -137,20 +137,20 @@ def test_the_list_is_filtered_counted_and_cut_into_pages() -> None:
         Filter(id="nothing"): [],
     }
     for wanted, ids in expected.items():
-        view = list_view(all_of_them, standing, wanted, page=1)
+        view = list_view(all_of_them, statuses, wanted, page=1)
         assert [row.summary.trace_id for row in view.rows] == ids, wanted
         assert view.total == len(ids)
-    second = list_view(all_of_them, standing, Filter(), page=2, per_page=3)
+    second = list_view(all_of_them, statuses, Filter(), page=2, per_page=3)
     assert ([row.summary.trace_id for row in second.rows], second.pages, second.broken) == (["a"], 2, 1)
 
 
 def test_what_is_still_arriving_is_in_the_list_and_not_in_the_pictures() -> None:
     late = summary("t", *CHAIN[1:], changed=1000)
-    standing = stand(WHOLE, late, now=1001)
+    statuses = stand(WHOLE, late, now=1001)
     both = [WHOLE, late]
-    assert list_view(both, standing, Filter(), page=1).total == 2
-    assert paths_view(both, standing, "").total == 1
-    assert (topology_view(both, standing, 1001).cuts, topology_view(both, standing, 1001).arriving) == ((), 1)
+    assert list_view(both, statuses, Filter(), page=1).total == 2
+    assert paths_view(both, statuses, "").total == 1
+    assert (topology_view(both, statuses, 1001).cuts, topology_view(both, statuses, 1001).arriving) == ((), 1)
 
 
 @pytest.mark.parametrize(

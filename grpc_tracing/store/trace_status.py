@@ -1,4 +1,4 @@
-"""How a trace stands: whole, broken or still arriving, why, and which other traces are pieces of the same call."""
+"""The status of a trace: whole, broken or still arriving, why, and which other traces are pieces of the same call."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How one trace stands.
+class TraceStatus:
+    """The status of one trace.
 
     `cut` says of each piece, in the order of the trace's tops, whether it hangs in the air. `siblings` are the other
     traces of the same call, the earliest first; `call` is the requester's note of it.
@@ -38,7 +38,7 @@ class Standing:
     call: Call | None
 
 
-def standings(summaries: Iterable[Summary], calls: Iterable[Call], now_ns: int) -> dict[str, Standing]:
+def trace_statuses(summaries: Iterable[Summary], calls: Iterable[Call], now_ns: int) -> dict[str, TraceStatus]:
     """By trace id, for all of these summaries. `calls` come newest first."""
     by_id = {summary.trace_id: summary for summary in summaries}
     # The services that are called by others: their outbound calls belong below the call that they got.
@@ -49,7 +49,7 @@ def standings(summaries: Iterable[Summary], calls: Iterable[Call], now_ns: int) 
     own = {trace_id: tuple(_reasons(one, cuts[trace_id])) for trace_id, one in by_id.items()}
     groups = _groups(by_id, noted)
     return {
-        trace_id: _standing(one, cuts[trace_id], own, groups[trace_id], call=call_of[trace_id], now_ns=now_ns)
+        trace_id: _status(one, cuts[trace_id], own, groups[trace_id], call=call_of[trace_id], now_ns=now_ns)
         for trace_id, one in by_id.items()
     }
 
@@ -111,7 +111,7 @@ def _groups(by_id: dict[str, Summary], noted: dict[str, Call]) -> dict[str, tupl
     return groups
 
 
-def _standing(
+def _status(
     summary: Summary,
     cut: tuple[bool, ...],
     own: dict[str, tuple[str, ...]],
@@ -119,7 +119,7 @@ def _standing(
     *,
     call: Call | None,
     now_ns: int,
-) -> Standing:
+) -> TraceStatus:
     siblings = tuple(other.trace_id for other in group if other is not summary)
     reasons = list(own[summary.trace_id])
     if siblings and any(own[other] for other in siblings):
@@ -129,4 +129,4 @@ def _standing(
     state = State.BROKEN if reasons else State.WHOLE
     if reasons and max(piece.changed_ns for piece in group) > now_ns - ARRIVING_NS:
         state = State.ARRIVING
-    return Standing(state, cut, tuple(dict.fromkeys(reasons)), siblings, call)
+    return TraceStatus(state, cut, tuple(dict.fromkeys(reasons)), siblings, call)

@@ -5,8 +5,8 @@ import pytest
 from grpc_tracing.spans.model import Kind, Span
 from grpc_tracing.spans.tree import assemble
 from grpc_tracing.store.calls import Call
-from grpc_tracing.store.standing import ARRIVING_NS, Standing, State, standings
 from grpc_tracing.store.summary import Summary, summarize
+from grpc_tracing.store.trace_status import ARRIVING_NS, State, TraceStatus, trace_statuses
 from tests.spans.test_tree import CHAIN, span
 
 C, S = Kind.CLIENT, Kind.SERVER
@@ -25,8 +25,8 @@ def note(verdict: str, *trace_ids: str, problems: tuple[str, ...] = (), request:
     return Call(request, trace_ids, "Talk", verdict, problems, ())
 
 
-def stand(*summaries: Summary, calls: tuple[Call, ...] = (), now: int = LATER) -> dict[str, Standing]:
-    return standings(summaries, calls, now)
+def stand(*summaries: Summary, calls: tuple[Call, ...] = (), now: int = LATER) -> dict[str, TraceStatus]:
+    return trace_statuses(summaries, calls, now)
 
 
 WHOLE = summary("w", *CHAIN)
@@ -34,14 +34,14 @@ UPPER, LOWER = CHAIN[:5], (span("f", "", "svc2", C, 30, 40), CHAIN[6])
 
 
 def test_a_whole_trace_is_whole() -> None:
-    assert stand(WHOLE)["w"] == Standing(State.WHOLE, (False,), (), (), None)
+    assert stand(WHOLE)["w"] == TraceStatus(State.WHOLE, (False,), (), (), None)
 
 
 def test_a_trace_that_begins_at_the_outbound_call_of_a_called_service_is_broken_and_says_who() -> None:
-    standing = stand(summary("a", *UPPER), summary("b", *LOWER))
-    assert standing["b"].state is State.BROKEN
-    assert standing["b"].reasons == ("svc2 called on without the trace headers: the trace begins at its outbound call",)
-    assert standing["a"].state is State.WHOLE, "nothing says that it is a piece of the same call"
+    statuses = stand(summary("a", *UPPER), summary("b", *LOWER))
+    assert statuses["b"].state is State.BROKEN
+    assert statuses["b"].reasons == ("svc2 called on without the trace headers: the trace begins at its outbound call",)
+    assert statuses["a"].state is State.WHOLE, "nothing says that it is a piece of the same call"
 
 
 def test_a_service_that_nobody_calls_may_begin_a_trace() -> None:
@@ -57,9 +57,9 @@ REASONS = [
 
 @pytest.mark.parametrize(("one", "said"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
 def test_what_is_missing_is_said(one: Summary, said: str) -> None:
-    standing = stand(one)["t"]
-    assert standing.state is State.BROKEN
-    assert any(said in reason for reason in standing.reasons)
+    status = stand(one)["t"]
+    assert status.state is State.BROKEN
+    assert any(said in reason for reason in status.reasons)
 
 
 @pytest.mark.parametrize(
@@ -68,30 +68,30 @@ def test_what_is_missing_is_said(one: Summary, said: str) -> None:
     ids=["by x-request-id", "by the requester's note too"],
 )
 def test_the_pieces_of_a_call_know_one_another(calls: tuple[Call, ...]) -> None:
-    standing = stand(summary("a", *UPPER, request="r"), summary("b", *LOWER, request="r"), WHOLE, calls=calls)
-    assert (standing["a"].state, standing["b"].state) == (State.BROKEN, State.BROKEN)
-    assert (standing["a"].siblings, standing["b"].siblings) == (("b",), ("a",))
-    assert "One call left 2 traces behind; this is one of them" in standing["a"].reasons
-    assert standing["w"].state is State.WHOLE
+    statuses = stand(summary("a", *UPPER, request="r"), summary("b", *LOWER, request="r"), WHOLE, calls=calls)
+    assert (statuses["a"].state, statuses["b"].state) == (State.BROKEN, State.BROKEN)
+    assert (statuses["a"].siblings, statuses["b"].siblings) == (("b",), ("a",))
+    assert "One call left 2 traces behind; this is one of them" in statuses["a"].reasons
+    assert statuses["w"].state is State.WHOLE
 
 
 def test_without_a_request_id_the_requesters_note_joins_the_pieces() -> None:
     call = note("broken", "a", "b", problems=("svc2 did not forward it",))
-    standing = stand(summary("a", *UPPER), summary("b", *LOWER), calls=(call,))
-    assert (standing["a"].siblings, standing["b"].siblings) == (("b",), ("a",))
-    assert standing["a"].call is call
-    assert "svc2 did not forward it" in standing["a"].reasons
+    statuses = stand(summary("a", *UPPER), summary("b", *LOWER), calls=(call,))
+    assert (statuses["a"].siblings, statuses["b"].siblings) == (("b",), ("a",))
+    assert statuses["a"].call is call
+    assert "svc2 did not forward it" in statuses["a"].reasons
 
 
 def test_a_note_of_traces_that_never_came_harms_nobody() -> None:
-    standing = stand(WHOLE, calls=(note("connected", "w", "gone"),))
-    assert (standing["w"].state, standing["w"].siblings) == (State.WHOLE, ())
+    statuses = stand(WHOLE, calls=(note("connected", "w", "gone"),))
+    assert (statuses["w"].state, statuses["w"].siblings) == (State.WHOLE, ())
 
 
 def test_whole_traces_that_share_a_request_id_stay_whole() -> None:
-    standing = stand(summary("1", *CHAIN, request="r"), summary("2", *CHAIN, request="r"))
-    assert [one.state for one in standing.values()] == [State.WHOLE, State.WHOLE]
-    assert standing["1"].siblings == ("2",)
+    statuses = stand(summary("1", *CHAIN, request="r"), summary("2", *CHAIN, request="r"))
+    assert [one.state for one in statuses.values()] == [State.WHOLE, State.WHOLE]
+    assert statuses["1"].siblings == ("2",)
 
 
 def test_the_requesters_verdict_counts_even_where_the_spans_hang_together() -> None:
@@ -118,5 +118,5 @@ def test_what_lacks_a_span_is_arriving_first_and_broken_later() -> None:
 
 
 def test_traces_of_a_caller_that_always_sends_the_same_request_id_are_no_pieces_of_one_call() -> None:
-    standing = stand(*[summary(str(number), *CHAIN, request="always") for number in range(150)])
-    assert {one.siblings for one in standing.values()} == {()}
+    statuses = stand(*[summary(str(number), *CHAIN, request="always") for number in range(150)])
+    assert {one.siblings for one in statuses.values()} == {()}
