@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -15,10 +16,14 @@ from grpc_tracing.spans.formats.documents import spans_of
 from grpc_tracing.spans.formats.otlp import MalformedError
 from grpc_tracing.spans.model import Span
 
-_CAP: Final = 200
+_CAP: Final = 1000
 """Traces that a search asks for at most: fewer than any backend refuses."""
+_PARTS: Final = 64
+"""Into so many a window is split at most."""
 _LEAST_NS: Final = 10_000_000
 _TRIES: Final = 3
+_EVERY: Final = ""
+"""In place of a service's name: all of them."""
 _ANSWER: Final = 30.0
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
 
@@ -29,9 +34,15 @@ class Window(NamedTuple):
     start: int
     end: int
 
-    def halves(self) -> tuple[Window, Window]:
-        middle = (self.start + self.end) // 2
-        return Window(self.start, middle), Window(middle, self.end)
+    def split(self, spans: list[Span]) -> list[Window]:
+        """Parts in which as many traces may fit as these spans are of; the more the denser these lie, two at least.
+
+        A backend that answers with the newest traces first shows so how many there are in a while.
+        """
+        seen = max(span.start_ns for span in spans) - min(span.start_ns for span in spans)
+        parts = max(2, min(_PARTS, 2 * (self.end - self.start) // max(seen, 1)))
+        edges = [self.start + (self.end - self.start) * number // parts for number in range(parts + 1)]
+        return [Window(*pair) for pair in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -42,30 +53,26 @@ class Api:
     services: str
     names: Callable[[Any], list[str]]
     search: str
-    parameters: Callable[[str, Window], dict[str, str]]
+    parameters: Callable[[str, Window, int], dict[str, str]]
 
 
 def _named(key: str) -> Callable[[Any], list[str]]:
     return lambda document: [str(one) for one in document[key] or ()]
 
 
-def _v3(service: str, window: Window) -> dict[str, str]:
-    return search_of(service, window.start, window.end, _CAP)
+def _v3(service: str, window: Window, most: int) -> dict[str, str]:
+    return search_of(service, window.start, window.end, most)
 
 
-def _v1(service: str, window: Window) -> dict[str, str]:
+def _v1(service: str, window: Window, most: int) -> dict[str, str]:
     times = {"start": str(window.start // 1000), "end": str(window.end // 1000)}
-    return {"service": service, "limit": str(_CAP)} | times
+    return {"service": service, "limit": str(most)} | times
 
 
-def _zipkin(service: str, window: Window) -> dict[str, str]:
+def _zipkin(service: str, window: Window, most: int) -> dict[str, str]:
     lookback = max(1, (window.end - window.start) // 1_000_000)
-    return {
-        "serviceName": service,
-        "endTs": str(window.end // 1_000_000),
-        "lookback": str(lookback),
-        "limit": str(_CAP),
-    }
+    end = -(-window.end // 1_000_000)  # in milliseconds: a span of the last one is in
+    return {"serviceName": service, "endTs": str(end), "lookback": str(lookback), "limit": str(most)}
 
 
 def _plain_list(document: Any) -> list[str]:
@@ -110,6 +117,8 @@ async def read(source: Source, api: Api, window: Window, reading: Reading) -> As
         names = await _services(http, api)
         if names is None:
             raise StoreUnreadable(f"{source.url} does not answer as {api.name} does: try another --traces-api")
+        if await _takes_no_name(http, api, window):
+            names = [_EVERY]
         for name in names:
             async for spans in _service(http, api, name, window, reading):
                 yield spans
@@ -124,6 +133,14 @@ async def _services(http: httpx.AsyncClient, api: Api) -> list[str] | None:
         return None
 
 
+async def _takes_no_name(http: httpx.AsyncClient, api: Api, window: Window) -> bool:
+    """Whether a search without a service finds traces: then one finds all, and no trace comes once for each service."""
+    try:
+        return bool(await _page(http, api, _EVERY, window, Reading(), most=1))
+    except StoreUnreadable:
+        return False
+
+
 async def _service(
     http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading
 ) -> AsyncIterator[list[Span]]:
@@ -133,10 +150,10 @@ async def _service(
         spans = await _page(http, api, name, part, reading)
         if len({span.trace_id for span in spans}) >= _CAP:
             if part.end - part.start > _LEAST_NS:
-                waiting += reversed(part.halves())
+                waiting += reversed(part.split(spans))
                 continue
             reading.missing.append(
-                f"{name} has more than {_CAP} traces in {_LEAST_NS // 1_000_000} ms: the rest is not read"
+                f"{name or 'all'}: more than {_CAP} traces in {_LEAST_NS // 1_000_000} ms: the rest is not read"
             )
         yield _new(spans, reading)
 
@@ -149,8 +166,11 @@ def _new(spans: list[Span], reading: Reading) -> list[Span]:
     return kept
 
 
-async def _page(http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading) -> list[Span]:
-    answer = await _ask(http, api.search, api.parameters(name, window))
+async def _page(
+    http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading, *, most: int = _CAP
+) -> list[Span]:
+    asked = {key: value for key, value in api.parameters(name, window, most).items() if value}
+    answer = await _ask(http, api.search, asked)
     if answer.status_code == 404:
         return []
     try:
@@ -158,7 +178,9 @@ async def _page(http: httpx.AsyncClient, api: Api, name: str, window: Window, re
         return [span for _, document in documents(answer.text) if not _empty(document) for span in spans_of(document)]
     except (httpx.HTTPStatusError, MalformedError, ValueError):
         said = f"{answer.status_code}" if not answer.is_success else "no spans in JSON"
-        reading.missing.append(f"{name} {as_iso(window.start)} to {as_iso(window.end)}: the backend answered {said}")
+        reading.missing.append(
+            f"{name or 'all services'} {as_iso(window.start)} to {as_iso(window.end)}: the backend answered {said}"
+        )
         return []
 
 

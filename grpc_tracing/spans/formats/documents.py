@@ -26,7 +26,7 @@ def _spans_of(document: Any) -> Iterator[Span]:
         return otlp.spans_of(zipkin.from_document(_flat(document)).resource_spans)
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         return jaeger.spans_of(document)
-    return otlp.spans_of(otlp.from_document(otlp.find_spans(document)).resource_spans)
+    return otlp.read_json(otlp.find_spans(document))
 
 
 def _flat(document: list[Any]) -> list[Any]:
