@@ -76,6 +76,8 @@ class Options:
             raise MeshError("--topology says which services there are: leave --hops, --replicas and --run out")
         if not self.has_store and (self.sampling < 100 or self.tail):
             raise MeshError("--sampling and --tail need spans: leave them out, or --no-mesh and --tracer none")
+        if self.sampling < 100 and self.tracer == "zipkin":
+            raise MeshError("--sampling needs --tracer otlp: Envoy's Zipkin tracer samples by the request id alone")
 
     @cached_property
     def shop(self) -> Topology | None:

@@ -266,16 +266,17 @@ def _collectors(tracing: Tracing | None) -> list[Json]:
 
 def _tracing(node: Node, tracing: Tracing) -> Json:
     settings: Json = {
-        "random_sampling": {"value": tracing.percent},
+        # Of no effect at less than 100 where the request id has no say in sampling (Envoy 1.40): _sampler decides.
+        "random_sampling": {"value": 100},
         "operation": "%REQ(:PATH)%",
-        "provider": _zipkin() if tracing.zipkin else _opentelemetry(node),
+        "provider": _zipkin() if tracing.zipkin else _opentelemetry(node, tracing.percent),
     }
     if tracing.zipkin:
         settings["custom_tags"] = [{"tag": k, "literal": {"value": v}} for k, v in _resource(node).items()]
     return settings
 
 
-def _opentelemetry(node: Node) -> Json:
+def _opentelemetry(node: Node, percent: float) -> Json:
     kind = "extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig"
     detector = {
         "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
@@ -286,8 +287,20 @@ def _opentelemetry(node: Node) -> Json:
         grpc_service={"envoy_grpc": {"cluster_name": "traces"}, "timeout": "0.5s"},
         service_name=node.service,
         resource_detectors=[detector],
+        **({"sampler": _sampler(percent)} if percent < 100 else {}),
     )
     return {"name": "envoy.tracers.opentelemetry", "typed_config": config}
+
+
+def _sampler(percent: float) -> Json:
+    """A trace that begins here is kept by its id, one that comes in by the decision that came with it."""
+    kind = "extensions.tracers.opentelemetry.samplers.v3"
+    by_id = {
+        "name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        "typed_config": typed(f"{kind}.TraceIdRatioBasedSamplerConfig", sampling_percentage=percentage(percent)),
+    }
+    by_parent = typed(f"{kind}.ParentBasedSamplerConfig", wrapped_sampler=by_id)
+    return {"name": "envoy.tracers.opentelemetry.samplers.parent_based", "typed_config": by_parent}
 
 
 def _zipkin() -> Json:

@@ -50,6 +50,8 @@ def every_shape(identities: Path) -> Iterator[tuple[str, Json]]:
         yield f"{account} by Zipkin, by name", sidecar(node(identities, account, ZIPKIN), host="grpc-server-svc2")
     faults = (Fault(50, status=14), Fault(0.5, delay=0.2))
     yield "svc2 with faults and a lane", sidecar(node(identities, "svc2"), canary=(Tcp("::1", 4),), faults=faults)
+    sampled = Tracing(Tcp("127.0.0.1", 4317), percent=0.5)
+    yield "svc2, sampled", sidecar(node(identities, "svc2", sampled))
     yield "ingress", nodes.ingress(node(identities, "ingress"), Tcp("127.0.0.1", 9999), (Tcp("127.0.0.1", 1),))
     logging = node(None, "ingress", ZIPKIN, access_log=True)
     yield "ingress with a log", nodes.ingress(logging, Tcp("127.0.0.1", 9999), (Tcp("127.0.0.1", 1),))
