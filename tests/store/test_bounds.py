@@ -14,10 +14,12 @@ from typing import Any
 import grpc
 import pytest
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from grpc_tracing.calling import targets
 from grpc_tracing.store import bodies, connections
 from grpc_tracing.store.calls import MOST_CALLS, Call, CallLog, parse_calls
+from grpc_tracing.store.live import Changes
 from tests.store.calls import new_id, talk_parts
 from tests.store.support import EXPORT, Store, export_request, running_store
 from tests.support.waiting import wait_for
@@ -54,7 +56,7 @@ def take_small(store: Store) -> None:
     assert len(store.spans(trace_id)) == 7
 
 
-def test_250_unfinished_bodies_of_8_mib_take_little_and_keep_no_small_one_out() -> None:
+def test_250_unfinished_listeningof_8_mib_take_little_and_keep_no_small_one_out() -> None:
     with running_store() as store, ExitStack() as stack, ThreadPoolExecutor(16) as pool:
         take_small(store)
         before = store.memory()
@@ -89,7 +91,7 @@ async def test_a_body_that_finds_no_room_is_told_to_come_again_and_a_small_one_f
         assert len(body) == 8 * MIB
 
 
-def test_idle_connections_half_heads_and_half_bodies_end_after_ten_seconds() -> None:
+def test_idle_connections_half_heads_and_half_listeningend_after_ten_seconds() -> None:
     with running_store() as store, ExitStack() as stack:
         silent, half_head = connected(store.http), connected(store.http)
         half_head.sendall(b"GET / HTT")
@@ -141,6 +143,17 @@ def test_with_all_requests_taken_health_answers_still() -> None:
             one.sendall(head)
         wait_for(lambda: store.get("/traces").status_code == 503, "every request is taken", timeout=bodies.WITHIN)
         assert store.health()["status"] == "serving"
+
+
+async def test_no_more_pages_listen_than_a_hundred_and_one_that_closes_makes_room() -> None:
+    changes, asked = Changes(), Request({"type": "http"})
+    streams = [await changes.stream(asked) for _ in range(100)]
+    listening = [one.body_iterator for one in streams if isinstance(one, StreamingResponse)]
+    assert [await anext(aiter(one)) for one in listening] == ["retry: 1000\n\n"] * 100
+    assert (await changes.stream(asked)).status_code == 503
+    closing: Any = listening[0]
+    await closing.aclose()
+    assert (await changes.stream(asked)).status_code == 200
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a hop must carry, in all four patterns: svc1 and svc2 as processes, a last hop of the test's own."""
 
+import itertools
 import queue
 import threading
 import time
@@ -354,6 +355,24 @@ def test_a_next_hop_that_comes_back_is_found_again(tmp_path: Path) -> None:
         assert error.details().startswith("svc2 -> svc3: ")
         with serve(f"unix:{tmp_path}/leaf", Leaf()):
             wait_for(lambda: unary_unary(stub, timeout=20).code() == grpc.StatusCode.OK, "calls go through", timeout=10)
+
+
+@in_each_pattern
+def test_with_retry_on_a_unary_call_is_tried_again_and_a_stream_is_not(tmp_path: Path, pattern: Pattern) -> None:
+    tries, leaf = itertools.count(1), Leaf()
+
+    def refuse(_: Any, context: grpc.ServicerContext) -> Any:
+        next(tries)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+
+    leaf.talk = leaf.talk_one_answer_more = leaf.talk_more_answer_one = leaf.talk_bidirectional = refuse
+    with (
+        serve(f"unix:{tmp_path}/leaf", leaf) as last,
+        service("svc2", tmp_path / "log", listen="127.0.0.1:0", next_hop=last, retry="on") as svc2,
+        connect(svc2.addresses[0]) as stub,
+    ):
+        assert pattern(stub, timeout=20).code() == grpc.StatusCode.UNAVAILABLE
+    assert next(tries) - 1 == (3 if pattern is unary_unary else 1)
 
 
 @in_each_pattern
