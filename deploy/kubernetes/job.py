@@ -32,9 +32,17 @@ def run(place: str, data: Kubectl, gateway: Gateway, requester: Sequence[str], *
     found = _job(name, client, ["--rpc", "all", *target, *store, *requester])
     data.must("create", "--filename", "-", given=yaml.safe_dump(found))
     try:
-        return _ended(data, name)
+        code, log = _ended(data, name)
     finally:
         data("delete", "job", name, "--namespace", NAMESPACE, "--wait=false")
+    _show(log, as_json="--json" in requester)
+    return code
+
+
+def _show(log: str, *, as_json: bool) -> None:
+    """Both of the container's streams come as one: of a document's reader the rest is kept away."""
+    for line in log.splitlines(keepends=True):
+        (sys.stderr if as_json and not line.startswith("{") else sys.stdout).write(line)
 
 
 def _target(gateway: Gateway, data: Kubectl) -> str:
@@ -66,15 +74,14 @@ def _job(name: str, client: Object, arguments: list[str]) -> Object:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job}
 
 
-def _ended(data: Kubectl, name: str) -> int:
-    """Waits for the container, not for the Job: a sidecar that is no native one would keep that from ending."""
+def _ended(data: Kubectl, name: str) -> tuple[int, str]:
+    """Exit code and log of the container. The Job itself may never end, for want of a native sidecar's end."""
     deadline = time.monotonic() + _ENDS_WITHIN
     while time.monotonic() < deadline:
         for pod in data.find("pods", "--selector", f"job-name={name}", namespace=NAMESPACE):
             if (code := _exit_code(pod)) is not None:
                 log = data.must("logs", pod["metadata"]["name"], "--namespace", NAMESPACE, "--container", "client")
-                sys.stdout.write(log)
-                return code
+                return code, log
         time.sleep(0.5)
     look = data.shown("describe", f"job/{name}", "--namespace", NAMESPACE)
     raise DeployError(f"the Job {name} did not end within {_ENDS_WITHIN} s: {look}")
