@@ -1,4 +1,7 @@
-"""A seeded shop of services behind sidecars: which of them cut traces is known, all else is disturbance."""
+"""A seeded shop of services behind sidecars: which of them cut traces is known, all else is disturbance.
+
+Every service calls later ones only, so a minute of traffic is made a service at a time, whole columns at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from grpc_tracing.audit.facts import Fact, Layer
 from grpc_tracing.spans.model import Kind
@@ -15,6 +21,9 @@ _MS, _SECOND = 1_000_000, 1_000_000_000
 _BEGIN = 1_700_000_000 * _SECOND
 RPCS = ("Get", "List", "Watch")
 """The last one is a stream."""
+_NONE = -1
+_Ints = NDArray[np.int64]
+_Column = NDArray[Any]
 
 
 class Cut(StrEnum):
@@ -25,6 +34,7 @@ class Cut(StrEnum):
     STREAMS = "streams only"
     INSTANCE = "one instance of three"
     VERSION = "one version"
+    SOME = "some calls of all RPCs"
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class Scene:
     sampling: float = 1.0
     ids: float = 0.0
     rough: bool = False
+    busy: float = 0.0
+    """Where above 0, a chain of pods that hold each call for 250 ms, and the share of its calls that a cutter cuts."""
 
 
 class Instance(NamedTuple):
@@ -58,146 +70,332 @@ class Member:
     cut: Cut | None = None
     rpc: str = ""
     passes_ids: bool = False
-    was_called: int = 0
-
-    def cuts(self, rpc: str, instance: Instance) -> bool:
-        match self.cut:
-            case None:
-                return False
-            case Cut.ALL:
-                return True
-            case Cut.INSTANCE:
-                return instance is self.instances[0]
-            case Cut.VERSION:
-                return instance.version == "v2"
-            case Cut.RPC | Cut.STREAMS:
-                return rpc == self.rpc
+    job: int | None = None
+    """Whom its job calls."""
 
 
-class Context(NamedTuple):
-    """What goes with a call; `trace` is empty where nothing was forwarded."""
+class Columns(NamedTuple):
+    """Calls, a row each: who takes them where, in which trace, under which span; 0 where no span is above."""
 
-    trace: str
-    parent: str
-    sampled: bool
-    request_id: str
+    instance: _Column
+    rpc: _Column
+    trace: _Column
+    parent: _Column
+    sampled: _Column
+    request: _Column
+
+    @property
+    def rows(self) -> int:
+        return len(self.rpc)
+
+    def at(self, rows: _Column) -> Columns:
+        return Columns(*(column[rows] for column in self))
+
+
+@dataclass
+class Step:
+    """Calls that a service makes at one place because of the calls in of `rows`, or by its job."""
+
+    member: int
+    rows: _Ints
+    instance: _Ints
+    client: _Ints
+    context: Columns
+    """Of the client spans; their rows are those of the calls that they become."""
+    target: int
+    wire: _Ints
+    first: int = 0
+    """The row in the target's calls of the first of them."""
+    at: _Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    length: _Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def taken(self) -> slice:
+        return slice(self.first, self.first + len(self.client))
+
+
+@dataclass
+class Taken:
+    """All calls into one service."""
+
+    calls: Columns
+    span: _Ints
+    start: _Ints
+    length: _Ints
+    steps: list[tuple[int, Step]] = field(default_factory=list)
 
 
 @dataclass
 class Shop:
     scene: Scene
-    chance: random.Random
+    seed: int
     members: list[Member] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     cut_calls: dict[str, int] = field(default_factory=dict)
 
-    def id(self, digits: int) -> str:
-        return f"{self.chance.getrandbits(4 * digits):0{digits}x}"
 
-    def fresh(self, request_id: str = "") -> Context:
-        sampled = self.chance.random() < self.scene.sampling
-        return Context(self.id(32), "", sampled, request_id or self.id(16))
+class Traffic:
+    """What happens in a shop: who calls whom first, then how long it takes, then when it was."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop, self.scene = shop, shop.scene
+        self.chance = np.random.default_rng(shop.seed)
+        self.coming: list[list[Step]] = [[] for _ in shop.members]
+        self.taken: list[Taken] = []
+        self.steps: list[Step] = []
+        self.jobs: list[Step] = []
 
     def run(self) -> None:
-        now, until = 0.0, self.scene.seconds
-        while (now := now + self.chance.expovariate(self.scene.rate)) < until:
-            self.serve(0, self.chance.choice(RPCS), _BEGIN + int(now * _SECOND), self.fresh())
-        for member in self.chance.sample(self.members[1:], self.scene.jobs):
-            self.job(member)
+        self._jobs()
+        for index in range(len(self.shop.members)):
+            self._take(index)
+        for index in reversed(range(len(self.shop.members))):
+            self._last(index)
+        for step in self.jobs:
+            self._arrive(step)
+        for taken in self.taken:
+            self._date(taken)
 
-    def job(self, member: Member) -> None:
+    def ids(self, count: int) -> _Ints:
+        return self.chance.integers(1, 1 << 62, count)
+
+    def pauses(self, count: int) -> _Column:
+        return (self.chance.exponential(3 * _MS, count) + 200_000).astype(np.int64)
+
+    def fresh(self, count: int) -> Columns:
+        """Contexts of traces that begin here."""
+        nothing = np.zeros(count, np.int64)
+        sampled = self.chance.random(count) < self.scene.sampling
+        return Columns(nothing, nothing, self.ids(count), nothing, sampled, self.ids(count))
+
+    def _jobs(self) -> None:
         """A timer or a queue: of each third a strict timer, one with jitter, a random stream of work."""
-        rate, kind = self.chance.uniform(0.5, 20), self.chance.randrange(3)
-        target = self.chance.randrange(len(self.members) * 3 // 4, len(self.members))
-        now = 0.0
-        while now < self.scene.seconds:
-            gap = self.chance.expovariate(rate) if kind == 0 else self.chance.uniform(0.8, 1.2 if kind == 1 else 0.8)
-            now += gap if kind == 0 else gap / rate
-            instance = member.instances[0]
-            self.call(member, instance, target, "Get", _BEGIN + int(now * _SECOND), self.fresh())
+        for index, member in enumerate(self.shop.members):
+            if member.job is not None:
+                at = self._moments(self.chance.uniform(0.5, 20), int(self.chance.integers(3)))
+                self.jobs.append(self._step(index, None, np.zeros(len(at), np.int64), self.fresh(len(at)), member.job))
+                self.jobs[-1].at = at
 
-    def serve(self, index: int, rpc: str, at: int, context: Context) -> int:
-        """One call in and all that follows; returns when it ends."""
-        member = self.members[index]
-        member.was_called += 1
-        instance = self.chance.choice(member.instances)
-        span = self.id(16)
-        inner = context._replace(parent=span)
-        now, ends = at + self.pause(), [at]
-        forgets = self.scene.rough and self.chance.random() < 0.02
-        for target in member.calls[rpc]:
-            onward = self.onward(member, instance, rpc, inner)
-            ended = self.call(member, instance, target, self.chance.choice(RPCS), now, onward)
-            ends.append(ended)
-            now = now + self.pause() if rpc == "Watch" or forgets else ended + self.pause()
-        end = now if forgets else max(now, *ends) + self.pause()
-        self.leave(member, instance, Kind.SERVER, context, span, rpc, "", at, end)
-        return end
-
-    def onward(self, member: Member, instance: Instance, rpc: str, inner: Context) -> Context:
-        if not member.cuts(rpc, instance):
-            return inner
-        self.cut_calls[member.name] = self.cut_calls.get(member.name, 0) + 1
-        if not member.passes_ids:
-            return self.fresh()
-        return Context(self.id(32), "", inner.sampled, inner.request_id)  # the id carries Envoy's decision
-
-    def call(self, member: Member, instance: Instance, target: int, rpc: str, at: int, context: Context) -> int:  # noqa: PLR0917
-        span, wire = self.id(16), self.chance.randrange(100_000, 600_000)
-        end = self.serve(target, rpc, at + wire, context._replace(parent=span)) + wire
-        called = self.members[target].name
-        self.leave(member, instance, Kind.CLIENT, context, span, rpc, called, at, end)
-        if self.scene.rough and self.chance.random() < 0.02:
-            again = self.id(16)
-            self.leave(member, instance, Kind.CLIENT, context, again, rpc, called, end, end + self.pause())
-        return end
-
-    def pause(self) -> int:
-        return int(self.chance.expovariate(1 / 3) * _MS) + 200_000
-
-    def leave(  # noqa: PLR0917 - positions are a span's columns
-        self,
-        member: Member,
-        instance: Instance,
-        kind: Kind,
-        context: Context,
-        span: str,
-        rpc: str,
-        target: str,
-        start: int,
-        end: int,
-    ) -> None:
-        if not context.sampled or (self.scene.rough and self.chance.random() < 0.005):
-            return
-        self.facts.append(
-            Fact(
-                trace_id=context.trace,
-                span_id=span,
-                parent_id=context.parent,
-                kind=kind,
-                service=member.name,
-                instance=instance.name,
-                version=instance.version,
-                layer=Layer.SIDECAR,
-                route=f"shop.{target or member.name}/{rpc}",
-                target=target,
-                start=start + instance.clock,
-                end=end + instance.clock,
-                request_id=context.request_id,
-            )
+    def _moments(self, rate: float, kind: int) -> _Ints:
+        count = int(self.scene.seconds * rate * 1.5) + 20
+        gaps = (
+            self.chance.exponential(1 / rate, count)
+            if kind == 0
+            else self.chance.uniform(0.8, 1.2 if kind == 1 else 0.8, count) / rate
         )
+        moments = np.cumsum(gaps)
+        return _BEGIN + (moments[moments < self.scene.seconds] * _SECOND).astype(np.int64)
+
+    def _step(self, index: int, rows: _Ints | None, instance: _Ints, context: Columns, target: int) -> Step:
+        """Without rows of calls in it is a job's."""
+        count = len(instance)
+        client = self.ids(count)
+        taker = self.shop.members[target]
+        becomes = context._replace(
+            instance=self.chance.integers(len(taker.instances), size=count),
+            rpc=np.zeros(count, np.int64) if rows is None else self.chance.integers(len(RPCS), size=count),
+        )
+        wire = self.chance.integers(100_000, 600_000, count)
+        step = Step(index, np.zeros(0, np.int64) if rows is None else rows, instance, client, becomes, target, wire)
+        self.coming[target].append(step)
+        self.steps.append(step)
+        return step
+
+    def _edge(self) -> Columns:
+        count = self.chance.poisson(self.scene.rate * self.scene.seconds)
+        instances = len(self.shop.members[0].instances)
+        rpcs = self.chance.integers(len(RPCS), size=count)
+        return self.fresh(count)._replace(instance=self.chance.integers(instances, size=count), rpc=rpcs)
+
+    def _take(self, index: int) -> None:
+        """The calls into a service, and those that it makes because of them."""
+        parts, rows = [self._edge()] if index == 0 else [], 0
+        for step in self.coming[index]:
+            step.first = rows
+            rows += len(step.client)
+            parts.append(step.context._replace(parent=step.client))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else []
+        calls = Columns(*columns) if columns else self.fresh(0)
+        begin = _BEGIN + np.sort(self.chance.integers(0, int(self.scene.seconds * _SECOND), calls.rows))
+        taken = Taken(calls, self.ids(calls.rows), begin, np.zeros(calls.rows, np.int64))
+        self.taken.append(taken)
+        for number, rpc in enumerate(RPCS):
+            rows_of_rpc = np.flatnonzero(calls.rpc == number)
+            for target in self.shop.members[index].calls[rpc]:
+                context = self._onward(index, taken, rows_of_rpc)
+                step = self._step(index, rows_of_rpc, calls.instance[rows_of_rpc], context, target)
+                taken.steps.append((number, step))
+
+    def _onward(self, index: int, taken: Taken, rows: _Ints) -> Columns:
+        member, calls = self.shop.members[index], taken.calls.at(rows)
+        calls = calls._replace(parent=taken.span[rows])
+        cut = self._cut(member, calls)
+        self.shop.cut_calls[member.name] = self.shop.cut_calls.get(member.name, 0) + int(cut.sum())
+        fresh = self.fresh(len(rows))
+        if member.passes_ids:  # the id carries Envoy's decision
+            fresh = fresh._replace(sampled=calls.sampled, request=calls.request)
+        return Columns(*(np.where(cut, new, old) for new, old in zip(fresh, calls, strict=True)))
+
+    def _cut(self, member: Member, calls: Columns) -> Any:
+        match member.cut:
+            case None:
+                return np.zeros(calls.rows, bool)
+            case Cut.ALL:
+                return np.ones(calls.rows, bool)
+            case Cut.INSTANCE:
+                return calls.instance == 0
+            case Cut.VERSION:
+                return np.array([one.version == "v2" for one in member.instances])[calls.instance]
+            case Cut.SOME:
+                return self.chance.random(calls.rows) < self.scene.busy
+            case Cut.RPC | Cut.STREAMS:
+                return calls.rpc == RPCS.index(member.rpc)
+
+    def _last(self, index: int) -> None:
+        """How long each call lasts, once it is known how long those below it do; a step's `at` is from its start."""
+        taken = self.taken[index]
+        count = taken.calls.rows
+        now = self.pauses(count) + self._held(index, count)
+        latest = np.zeros(count, np.int64)
+        forgets = np.zeros(count, bool) if not self.scene.rough else self.chance.random(count) < 0.02
+        for rpc, step in taken.steps:
+            rows = step.rows
+            step.at = now[rows].copy()
+            ended = step.at + step.length
+            latest[rows] = np.maximum(latest[rows], ended)
+            at_once = forgets[rows] | (RPCS[rpc] == "Watch")
+            now[rows] = np.where(at_once, step.at, ended) + self.pauses(len(rows))
+        taken.length = np.where(forgets, now, np.maximum(now, latest) + self.pauses(count))
+        taken.length += self._held(index, count)
+        for step in self.coming[index]:
+            step.length = taken.length[step.taken] + 2 * step.wire
+
+    def _held(self, index: int, count: int) -> _Ints:
+        """In a busy shop those in the middle hold a call before and after the one that it makes."""
+        middle = self.scene.busy and self.shop.members[index].calls["Get"] and index
+        return self.chance.integers(0, 250 * _MS, count) if middle else np.zeros(count, np.int64)
+
+    def _date(self, taken: Taken) -> None:
+        for _, step in taken.steps:
+            step.at = taken.start[step.rows] + step.at
+            self._arrive(step)
+
+    def _arrive(self, step: Step) -> None:
+        self.taken[step.target].start[step.taken] = step.at + step.wire
+
+
+class Spans:
+    """The sampled spans of a shop, in the order in which they end, late and out of order where the scene is rough."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.traffic, self.shop = traffic, traffic.shop
+        self.facts: list[Fact] = []
+        self.ends: list[_Ints] = []
+
+    def all(self) -> list[Fact]:
+        for index, taken in enumerate(self.traffic.taken):
+            self._leave(index, Kind.SERVER, taken.calls, taken.calls.instance, taken.span, taken.start, taken.length)
+        for step in self.traffic.steps:
+            self._called(step)
+        ends = np.concatenate(self.ends)
+        order = np.argsort(ends, kind="stable")
+        if self.shop.scene.rough:
+            late = np.arange(len(order)) + self.traffic.chance.integers(0, 5_000, len(order))
+            order = order[np.argsort(late, kind="stable")]
+        return [self.facts[n] for n in order.tolist()]
+
+    def _called(self, step: Step) -> None:
+        context = step.context
+        target = self.shop.members[step.target].name
+        self._leave(step.member, Kind.CLIENT, context, step.instance, step.client, step.at, step.length, target)
+        if self.shop.scene.rough:
+            again = np.flatnonzero(self.traffic.chance.random(len(step.client)) < 0.02)
+            self._leave(
+                step.member,
+                Kind.CLIENT,
+                context.at(again),
+                step.instance[again],
+                self.traffic.ids(len(again)),
+                step.at[again] + step.length[again],
+                self.traffic.pauses(len(again)),
+                target,
+            )
+
+    def _leave(  # noqa: PLR0917 - positions are a span's columns
+        self,
+        index: int,
+        kind: Kind,
+        context: Columns,
+        instance: _Ints,
+        span: _Ints,
+        start: _Ints,
+        length: _Ints,
+        target: str = "",
+    ) -> None:
+        kept = context.sampled
+        if self.shop.scene.rough:
+            kept = kept & (self.traffic.chance.random(len(kept)) >= 0.005)
+        rows = np.flatnonzero(kept)
+        if not len(rows):
+            return
+        member = self.shop.members[index]
+        self.ends.append((start + length)[rows])
+        routes = [f"shop.{target or member.name}/{rpc}" for rpc in RPCS]
+        columns = (context.trace, span, context.parent, instance, context.rpc, start, start + length, context.request)
+        for trace, own, above, at, rpc, begins, ends, request in zip(
+            *(column[rows].tolist() for column in columns), strict=True
+        ):
+            place = member.instances[at]
+            self.facts.append(
+                Fact(
+                    trace_id=f"{trace:032x}",
+                    span_id=f"{own:016x}",
+                    parent_id=f"{above:016x}" if above else "",
+                    kind=kind,
+                    service=member.name,
+                    instance=place.name,
+                    version=place.version,
+                    layer=Layer.SIDECAR,
+                    route=routes[rpc],
+                    target=target,
+                    start=begins + place.clock,
+                    end=ends + place.clock,
+                    request_id=f"{request:x}",
+                )
+            )
 
 
 def build(scene: Scene, seed: int) -> Shop:
-    """A shop after its minute of traffic, its spans in random order where the scene is rough."""
+    """A shop after its minute of traffic."""
     chance = random.Random(seed)  # noqa: S311
-    shop = Shop(scene, chance)
-    shop.members = [_member(scene, chance, index) for index in range(scene.services)]
-    _choose_cutters(shop)
-    shop.run()
-    if scene.rough:
-        _disorder(shop)
+    shop = Shop(scene, seed)
+    shop.members = [_busy(index) for index in range(7)] if scene.busy else _members(scene, chance)
+    if scene.busy:
+        _cut_some(shop)
+    else:
+        _choose_cutters(shop, chance)
+        for member in chance.sample(shop.members[1:], scene.jobs):
+            member.job = chance.randrange(len(shop.members) * 3 // 4, len(shop.members))
+    traffic = Traffic(shop)
+    traffic.run()
+    shop.facts = Spans(traffic).all()
     return shop
+
+
+def _busy(index: int) -> Member:
+    """One that four pods stand behind, which call two more."""
+    name = f"s{index:02}"
+    targets = {0: [1, 2, 3, 4], 1: [5], 2: [6], 3: [5], 4: [6]}.get(index, [])
+    return Member(name, [Instance(f"{name}-0", "v1", 0)], dict.fromkeys(RPCS, targets))
+
+
+def _cut_some(shop: Shop) -> None:
+    for member in shop.members[1:3]:
+        member.cut = Cut.SOME
+
+
+def _members(scene: Scene, chance: random.Random) -> list[Member]:
+    return [_member(scene, chance, index) for index in range(scene.services)]
 
 
 def _member(scene: Scene, chance: random.Random, index: int) -> Member:
@@ -220,23 +418,20 @@ def _clock(scene: Scene, chance: random.Random) -> int:
     return chance.randrange(-500 * _MS, 500 * _MS) if scene.rough else 0
 
 
-def _choose_cutters(shop: Shop) -> None:
+def _choose_cutters(shop: Shop, chance: random.Random) -> None:
     """Among those that calls reach and that call others; each of the five kinds at least once where there are five."""
     reached: dict[int, None] = {0: None}
     for index, member in enumerate(shop.members):
         if index in reached:
             reached.update((target, None) for calls in member.calls.values() for target in calls)
     able = [shop.members[n] for n in reached if n and any(shop.members[n].calls.values())]
-    for number, member in enumerate(shop.chance.sample(able, min(len(able), shop.scene.cutters))):
-        member.cut = tuple(Cut)[number % len(Cut)]
+    kinds = [Cut.ALL, Cut.RPC, Cut.STREAMS, Cut.INSTANCE, Cut.VERSION]
+    passing = [n < round(shop.scene.ids * shop.scene.cutters) for n in range(shop.scene.cutters)]
+    chance.shuffle(passing)
+    for number, member in enumerate(chance.sample(able, min(len(able), shop.scene.cutters))):
+        member.cut = kinds[number % len(kinds)]
         member.rpc = "Watch" if member.cut is Cut.STREAMS else "Get"
-        member.passes_ids = shop.chance.random() < shop.scene.ids
-
-
-def _disorder(shop: Shop) -> None:
-    """Spans come late and out of order, within a few thousand."""
-    keyed = [(n + shop.chance.randrange(5_000), n, fact) for n, fact in enumerate(shop.facts)]
-    shop.facts = [fact for _, _, fact in sorted(keyed, key=lambda one: one[:2])]
+        member.passes_ids = passing[number]
 
 
 def cutters(shop: Shop, least: int = 1) -> Iterator[Member]:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from grpc_tracing.headers.families import REQUEST_ID
 from grpc_tracing.spans.model import Kind, Span
 
-_ENTRIES: Final = frozenset({Kind.SERVER, Kind.CONSUMER})
-_EXITS: Final = frozenset({Kind.CLIENT, Kind.PRODUCER})
+ENTRIES: Final = frozenset({Kind.SERVER, Kind.CONSUMER})
+EXITS: Final = frozenset({Kind.CLIENT, Kind.PRODUCER})
 _INSTANCE: Final = ("service.instance.id", "k8s.pod.name", "k8s.pod.uid", "host.name")
 _SIDECAR: Final = (f"guid:{REQUEST_ID}", "upstream_cluster.name", "upstream_cluster", "node_id")
 _TARGET: Final = ("peer.service", "upstream_cluster.name", "upstream_cluster", "rpc.service", "server.address")
@@ -42,14 +42,6 @@ class Fact(NamedTuple):
     end: int
     request_id: str
 
-    @property
-    def enters(self) -> bool:
-        return self.kind in _ENTRIES
-
-    @property
-    def leaves(self) -> bool:
-        return self.kind in _EXITS
-
 
 def fact(span: Span) -> Fact:
     """Reads a span; one whose clock stepped back ends when it began."""
@@ -62,15 +54,22 @@ def fact(span: Span) -> Fact:
         parent_id=span.parent_id,
         kind=span.kind,
         service=_name(span.service),
-        instance=_name(_first(resource, _INSTANCE) or attributes.get("node_id", "") or _first(attributes, _INSTANCE)),
+        instance=_name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE)),
         version=_name(span.version),
         layer=Layer.SIDECAR if sidecar else Layer.SDK,
         route=_name(_route(span, attributes)),
-        target=_name(_target(_first(attributes, _TARGET))) if span.kind in _EXITS else "",
+        target=_name(_target(_first(attributes, _TARGET))) if span.kind in EXITS else "",
         start=span.start_ns,
         end=max(span.start_ns, span.end_ns),
         request_id=attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, ""),
     )
+
+
+def _node(attributes: dict[str, str]) -> str:
+    """Istio's node ids are `sidecar~ADDRESS~POD.NAMESPACE~DOMAIN`: the pod is what an SDK would name."""
+    node = attributes.get("node_id", "")
+    parts = node.split("~")
+    return parts[2].partition(".")[0] if len(parts) == 4 else node
 
 
 def _first(values: dict[str, str], keys: tuple[str, ...]) -> str:

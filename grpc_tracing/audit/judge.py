@@ -3,45 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from grpc_tracing.audit import chance
-from grpc_tracing.audit.chance import Held, Met
+from grpc_tracing.audit.chance import ALL, Calls, Key, Met, Trial
 from grpc_tracing.audit.facts import Layer
-from grpc_tracing.audit.ledger import CallsIn, Group, Ledger, Outs, Place
+from grpc_tracing.audit.ledger import Group, Ledger, Outs, Place, Times
 from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Needs, Problem, Route, Service, Word
 from grpc_tracing.audit.sampling import Sampling, by_cuts
 
 _FALSE: Final = 0.001
 """The false discovery rate over all services and RPCs."""
-_RARE: Final = 1e-5
+_RARE: Final = 1e-4
 """And each by itself is at least so rare."""
-_FEWEST: Final = 5
+_LIKELY: Final = 0.001
+"""So rare is what speaks for an RPC beside another one that is found."""
+_FEWEST: Final = 3
 _FEWEST_FOR_JOB: Final = 20
 _ALL: Final = 0.8
 """From this share on, an RPC's calls out are cut, below it they are cut partly."""
 _EXCLUDED: Final = 0.25
-"""A share of calls that follow a call in: where the interval ends below it, the calls out are a job's."""
+"""A share of calls that follow a call in: where the interval ends below it, the calls out are a job's,"""
+_HIDDEN: Final = 0.1
+"""if those that may be hidden among them are so few of the calls in too."""
 _WEAKEST: Final = 0.02
 """A share beyond chance that is smaller is a slow change of load rather than a cut."""
 _Z_NEEDED: Final = 5.0
+_MOST_ROUTES: Final = 20
+"""RPCs of a service that are tested each by itself: those called most."""
+_EVERY: Final = ""
+"""In place of the name of a target or an RPC: all of them."""
+
+
+class Scope(NamedTuple):
+    """What one test is of: calls out to a target, against calls in of an RPC; either may be all."""
+
+    target: str
+    route: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A service as one layer sees its calls out: its groups, and the tests over its instances."""
+
+    groups: Mapping[Group, Outs]
+    trials: Mapping[Scope, Trial]
+    entered: int
+    """Calls that come in where calls out begin traces."""
+    reached: bool
+    """Whether calls come into the service at all, traced or not."""
+    apart: Counter[Group]
+    """Begun traces that nothing could be held against."""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """A group with its test over all calls in, and over those of each RPC."""
+    """A group with its tests by RPC, those over all RPCs under the empty name; and which of them stand."""
 
     group: Group
     outs: Outs
-    total: Met
-    routes: Mapping[str, Met]
-    entered: bool
-    """Whether calls come into the service at all."""
-    apart: int
-    """Begun traces at instances that no call in is known of."""
+    unit: Unit
+    trials: Mapping[str, Trial]
+    found: Mapping[str, Trial]
+
+    @property
+    def total(self) -> Trial:
+        return self.trials.get(_EVERY, Trial())
 
 
 @dataclass(frozen=True)
@@ -58,13 +89,16 @@ class Judged:
 
 def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None = None) -> Audit:
     """The verdict on all services, worst first; `missing` says what could not be read, `sampling` what is stated."""
-    tested = [_test(ledger, group, outs) for group, outs in ledger.outs.items()]
-    found = _found(tested)
-    sampling = sampling or by_cuts([met for mets in found for met in mets.values()])
-    judged = [_judged(one, mets, sampling) for one, mets in zip(tested, found, strict=True)]
+    units = list(_units(ledger))
+    found = _found(units)
+    sampling = sampling or by_cuts([_plainest(trials) for trials in found if trials])
+    judged = [
+        _judged(one, sampling) for unit, stands in zip(units, found, strict=True) for one in _tested(unit, stands)
+    ]
     by_service: dict[str, list[Judged]] = defaultdict(list)
     for one in judged:
-        by_service[one.tested.group.service].append(one)
+        if one.word in CUTTING or not one.tested.group.arrives:
+            by_service[one.tested.group.service].append(one)
     services = [_service(name, by_service.get(name, [])) for name in ledger.services]
     services.sort(key=lambda one: (WORST.index(one.verdict), -one.cut, one.service))
     return Audit(
@@ -78,100 +112,195 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
     )
 
 
-def _test(ledger: Ledger, group: Group, outs: Outs) -> Tested:
-    layer = _layer_of_calls_in(ledger, group)
-    total, routes, apart = Met(), defaultdict[str, Met](Met), 0
-    by_instance: dict[str, list[int]] = defaultdict(list)
-    for (instance, _), moments in outs.moments.items():
-        by_instance[instance].extend(moments)
-    for instance, all_moments in by_instance.items():
-        calls = ledger.calls_in.get(Place(group.service, layer, instance), {})
-        apart += 0 if calls else len(all_moments)
-        window = _window(calls.values(), all_moments)
-        total += chance.meet(_all_of(calls.values()), all_moments, window)
-        for route, one in calls.items() if len(calls) > 1 else ():
-            routes[route] += chance.meet(chance.held(one.starts, one.ends), all_moments, window)
-    entered = any(place.service == group.service for place in ledger.calls_in)
-    return Tested(group, outs, total, dict(routes), entered, apart)
+def _plainest(found: Mapping[Scope, Trial]) -> Met:
+    return max(found.values(), key=lambda trial: trial.z).within
 
 
-def _layer_of_calls_in(ledger: Ledger, group: Group) -> Layer:
-    """The same tracer's where it has any, for each knows instances by names of its own."""
-    layers = {place.layer for place in ledger.calls_in if place.service == group.service}
-    return group.layer if group.layer in layers or not layers else next(iter(layers))
+def _units(ledger: Ledger) -> Iterable[Unit]:
+    places: dict[tuple[str, Layer], list[str]] = defaultdict(list)
+    for place in ledger.calls_in:
+        places[place.service, place.layer].append(place.instance)
+    groups: dict[tuple[str, Layer, bool], dict[Group, Outs]] = defaultdict(dict)
+    for group, outs in ledger.outs.items():
+        groups[group.service, group.layer, group.arrives][group] = outs
+    for (service, layer, arrives), held in groups.items():
+        layers = [one for one in Layer if (service, one) in places]
+        if not arrives:
+            same = layer in layers or not layers
+            yield _unit(ledger, service, layer if same else layers[0], held, places)
+        elif Layer.SIDECAR in layers:
+            yield _unit(ledger, service, Layer.SIDECAR, held, places)
 
 
-def _all_of(calls: Iterable[CallsIn]) -> Held:
-    held = list(calls)
-    return chance.held([at for one in held for at in one.starts], [at for one in held for at in one.ends])
+def _unit(
+    ledger: Ledger,
+    service: str,
+    layer: Layer,
+    groups: Mapping[Group, Outs],
+    places: Mapping[tuple[str, Layer], Sequence[str]],
+) -> Unit:
+    """Each tracer knows instances by names of its own: a layer's calls out are held against its own calls in."""
+    into = {one: ledger.calls_in[Place(service, layer, one)] for one in places.get((service, layer), ())}
+    counts = Counter[str]()
+    for routes in into.values():
+        counts.update({name: len(times.starts) for name, times in routes.items()})
+    names = [name for name, _ in counts.most_common(_MOST_ROUTES)]
+    trials, apart, entered = defaultdict[Scope, Trial](Trial), Counter[Group](), 0
+    for instance in {instance for outs in groups.values() for instance, _ in outs.began}:
+        routes = into.get(instance, {})
+        met = chance.meet(_calls_in(routes, names), _calls_out(groups, instance), len(groups), len(names) + 1)
+        entered += sum(len(times.starts) for times in routes.values())
+        for key, trial in met.items():
+            if key.route < len(names):
+                trials[_scope(key, list(groups), names)] += trial
+        if not met:
+            apart.update({group: sum(_begun_at(outs, instance)) for group, outs in groups.items()})
+    reached = bool(into) or any((service, one) in places for one in Layer) or bool(_callers(ledger, service))
+    return Unit(groups, trials, entered, reached, apart)
 
 
-def _window(calls: Iterable[CallsIn], moments: Sequence[int]) -> tuple[int, int]:
-    held = list(calls)
-    return (
-        min([*moments, *(min(one.starts) for one in held)]),
-        max([*moments, *(max(one.starts) for one in held)]),
+def _callers(ledger: Ledger, service: str) -> set[str]:
+    """Who else makes calls to it: Istio's name has its namespace behind a dot, a target need not."""
+    short = service.partition(".")[0]
+    return (ledger.called.get(service, set()) | ledger.called.get(short, set())) - {service}
+
+
+def _begun_at(outs: Outs, instance: str) -> Iterable[int]:
+    return (len(times.starts) for (at, _), times in outs.began.items() if at == instance)
+
+
+def _scope(key: Key, groups: Sequence[Group], names: Sequence[str]) -> Scope:
+    target = _EVERY if key.target == ALL else groups[key.target].target
+    return Scope(target, _EVERY if key.route == ALL else names[key.route])
+
+
+def _calls_in(routes: Mapping[str, Times], names: Sequence[str]) -> Calls:
+    numbers = {name: number for number, name in enumerate(names)}
+    return _joined([(times, numbers.get(name, len(names))) for name, times in routes.items()])
+
+
+def _calls_out(groups: Mapping[Group, Outs], instance: str) -> Calls:
+    return _joined(
+        [
+            (times, number)
+            for number, outs in enumerate(groups.values())
+            for (at, _), times in outs.began.items()
+            if at == instance
+        ]
     )
 
 
-def _found(tested: Sequence[Tested]) -> list[dict[str, Met]]:
-    """For each group the tests that stand over all of them; the one over all calls in is under the empty name."""
-    tests = [(number, route, met) for number, one in enumerate(tested) for route, met in _tests(one)]
-    stand = chance.significant([met.p for _, _, met in tests], _FALSE)
-    found: list[dict[str, Met]] = [{} for _ in tested]
-    for (number, route, met), one in zip(tests, stand, strict=True):
-        if one and met.p <= _RARE and met.share >= _WEAKEST and met.moments >= _FEWEST:
-            found[number][route] = met
+def _joined(held: Sequence[tuple[Times, int]]) -> Calls:
+    starts, ends, numbers = array("q"), array("q"), array("q")
+    for times, number in held:
+        starts.extend(times.starts)
+        ends.extend(times.ends)
+        numbers.extend([number] * len(times.starts))
+    return chance.calls(starts, ends, numbers)
+
+
+def _found(units: Sequence[Unit]) -> list[dict[Scope, Trial]]:
+    """For each unit the tests that stand over all of them."""
+    tests = [(number, scope, trial) for number, unit in enumerate(units) for scope, trial in _tests(unit)]
+    chances = [trial.p for _, _, trial in tests]
+    found: list[dict[Scope, Trial]] = [{} for _ in units]
+    for (number, scope, trial), p, stands in zip(tests, chances, chance.significant(chances, _FALSE), strict=True):
+        if stands and p <= _RARE and trial.best.share >= _WEAKEST and trial.moments >= _FEWEST:
+            found[number][scope] = trial
     return found
 
 
-def _tests(one: Tested) -> Iterable[tuple[str, Met]]:
-    if one.total.moments:
-        yield "", one.total
-        yield from one.routes.items()
+def _tests(unit: Unit) -> Iterable[tuple[Scope, Trial]]:
+    """Over all calls out and in first; then by target and by RPC, where there are several."""
+    targets, routes = ({scope[part] for scope in unit.trials} - {_EVERY} for part in (0, 1))
+    for scope, trial in unit.trials.items():
+        apart = (scope.target != _EVERY or len(targets) != 1) and (scope.route == _EVERY or len(routes) > 1)
+        if apart or scope == (_EVERY, _EVERY):
+            yield scope, trial
 
 
-def _judged(one: Tested, found: Mapping[str, Met], sampling: Sampling | None) -> Judged:
+def _tested(unit: Unit, found: Mapping[Scope, Trial]) -> Iterable[Tested]:
+    """What stands over all targets stands for those that may have part in it."""
+    for group, outs in unit.groups.items():
+        trials = {scope.route: trial for scope, trial in unit.trials.items() if scope.target == group.target}
+        own = {scope.route: trial for scope, trial in found.items() if scope.target == group.target}
+        shared = {scope.route: trial for scope, trial in found.items() if scope.target == _EVERY}
+        if not own and outs.begun:
+            alone = len(unit.groups) == 1
+            own = {
+                route: trials[route]
+                for route, trial in shared.items()
+                if route in trials and (alone or _has_part(trials[route], trial))
+            }
+        yield Tested(group, outs, unit, trials, own)
+
+
+def _has_part(own: Trial, shared: Trial) -> bool:
+    met = own.within
+    return met.share > 0 and met.share + 2 * met.share_error >= 0.5 * shared.within.share
+
+
+def _judged(one: Tested, sampling: Sampling | None) -> Judged:
     certain = one.outs.by_request_id.total()
     known = sampling.rate if sampling else 1.0
-    share = max((met.share for met in found.values()), default=one.total.share)
+    share = max((trial.best.share for trial in one.found.values()), default=one.total.best.share)
     effect = min(1.0, max(0.0, share / known)) if one.total.moments else None
-    if found or certain >= 2:
-        cut = max(_cut(one.outs.begun, effect or 0.0, found, known), certain)
-        routes = _routes(one, found, cut)
+    if one.found or certain >= 2:
+        cut = max(_cut(one, effect or 0.0, known), certain)
+        routes = _routes(one, cut)
         words = {route.verdict for route in routes}
         return Judged(one, min(words, key=WORST.index), cut, effect, routes, None)
     word, needs = _not_cut(one, sampling)
     return Judged(one, word, 0, effect, _whole_routes(one), needs)
 
 
-def _cut(begun: int, effect: float, found: Mapping[str, Met], known: float) -> int:
+def _cut(one: Tested, effect: float, known: float) -> int:
     """All that begin a trace where that lies in the interval, else their share."""
-    reach = max((met.share + 2 * met.share_error for met in found.values()), default=0.0) / known
-    return begun if reach >= 0.9 else round(begun * effect)
+    bests = [trial.best for trial in one.found.values()]
+    reach = max((best.share + 2 * best.share_error for best in bests), default=0.0) / known
+    return one.outs.begun if reach >= 0.9 else round(one.outs.begun * effect)
 
 
-def _routes(one: Tested, found: Mapping[str, Met], cut: int) -> tuple[Route, ...]:
-    shares = _shares(one, found)
-    whole: dict[str, int] = defaultdict(int)
+def _whole_by_route(one: Tested) -> Counter[str]:
+    whole = Counter[str]()
     for continued, times in one.outs.whole.items():
         whole[continued.route] += times
-    if "" in shares:
-        return (_route("", one.group.target, cut, one.outs.whole.total()),)
+    return whole
+
+
+def _routes(one: Tested, cut: int) -> tuple[Route, ...]:
+    whole = _whole_by_route(one)
+    shares = _shares(one, whole)
+    if _EVERY in shares:
+        shares, whole = {_EVERY: 1.0}, Counter({_EVERY: whole.total()})
     every = sum(shares.values())
+    partly = _by_instance([one.outs]) or _by_instance(one.unit.groups.values())
     names = sorted({*shares, *whole}, key=lambda name: -shares.get(name, 0.0))
-    return tuple(
-        _route(name, one.group.target, round(cut * shares.get(name, 0.0) / every), whole[name]) for name in names
-    )
+    cuts = {name: round(cut * shares.get(name, 0.0) / every) for name in names}
+    routes = [_route(name, one.group.target, cuts[name], whole[name]) for name in names]
+    return tuple(replace(route, verdict=Word.PARTLY) if partly and route.cut else route for route in routes)
 
 
-def _shares(one: Tested, found: Mapping[str, Met]) -> dict[str, float]:
+def _shares(one: Tested, whole: Mapping[str, int]) -> dict[str, float]:
     """How the cut calls are spread over RPCs: by request ids, by the tests, or unknown (the empty name)."""
-    if named := {name: met.share for name, met in found.items() if name}:
-        return named
     if one.outs.by_request_id:
         return {name: float(times) for name, times in one.outs.by_request_id.items()}
-    return {"": 1.0}
+    beyond = {name: max(0.0, trial.best.seen - trial.best.mean) for name, trial in one.trials.items() if name}
+    if named := {name: beyond[name] for name in one.found if name}:
+        return named | {name: beyond[name] for name, trial in one.trials.items() if name and trial.p < _LIKELY}
+    silent = {name: amount for name, amount in beyond.items() if amount and not whole.get(name)}
+    return silent if sum(silent.values()) > 0.5 * sum(beyond.values()) else {_EVERY: 1.0}
+
+
+def _by_instance(held: Iterable[Outs]) -> bool:
+    """Whether some instances begin traces where others go on."""
+    outs = list(held)
+    began = {instance for one in outs for instance, _ in one.began}
+    whole = Counter[bool]()
+    for one in outs:
+        for continued, times in one.whole.items():
+            whole[continued.instance in began] += times
+    return whole[False] >= _FEWEST and whole[True] <= 0.1 * sum(one.begun for one in outs)
 
 
 def _route(name: str, target: str, cut: int, whole: int) -> Route:
@@ -181,10 +310,7 @@ def _route(name: str, target: str, cut: int, whole: int) -> Route:
 
 
 def _whole_routes(one: Tested) -> tuple[Route, ...]:
-    whole: dict[str, int] = defaultdict(int)
-    for continued, times in one.outs.whole.items():
-        whole[continued.route] += times
-    return tuple(_route(name, one.group.target, 0, times) for name, times in whole.items())
+    return tuple(_route(name, one.group.target, 0, times) for name, times in _whole_by_route(one).items())
 
 
 def _not_cut(one: Tested, sampling: Sampling | None) -> tuple[Word, Needs | None]:
@@ -192,21 +318,31 @@ def _not_cut(one: Tested, sampling: Sampling | None) -> tuple[Word, Needs | None
     begun = one.outs.begun
     if not begun:
         return (Word.WHOLE, None) if one.outs.whole else (Word.CANNOT_TELL, None)
-    if not one.entered:
+    if not one.unit.reached and begun >= _FEWEST_FOR_JOB:
         return Word.JOB, None
-    excludes = max(0.0, one.total.share + 3 * one.total.share_error) / _EXCLUDED
-    told = begun >= _FEWEST_FOR_JOB and not one.apart
+    told = begun >= _FEWEST_FOR_JOB and not one.unit.apart[one.group] and one.unit.entered > 0
+    excludes = _excludes(one)
     if sampling and told and excludes < sampling.least:
         return Word.JOB, None
+    if one.unit.reached and not one.unit.entered:
+        return Word.CANNOT_TELL, None
     least = excludes if told and excludes < 1 and not sampling else None
     return Word.CANNOT_TELL, Needs(_needed(one, sampling.rate if sampling else 1.0), least)
+
+
+def _excludes(one: Tested) -> float:
+    """The sampling from which on a cut would have shown."""
+    met = one.total.within
+    most = max(0.0, met.share + 3 * met.share_error)
+    return max(most / _EXCLUDED, most * one.outs.begun / (_HIDDEN * max(1, one.unit.entered)))
 
 
 def _needed(one: Tested, sampling: float) -> int:
     """How many more begun traces would show a cut of all of them, or exclude it."""
     begun = one.outs.begun
-    error = one.total.share_error / sampling
-    enough = math.ceil(begun * max((_Z_NEEDED * error) ** 2, (3 * error / _EXCLUDED) ** 2))
+    error = one.total.within.share_error / sampling
+    hidden = error * begun / max(1, one.unit.entered)
+    enough = math.ceil(begun * max(_Z_NEEDED * error, 3 * error / _EXCLUDED, 3 * hidden / _HIDDEN) ** 2)
     return max(enough - begun, _FEWEST_FOR_JOB - begun, 1)
 
 
@@ -216,8 +352,8 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
     word = min((one.word for one in groups), key=WORST.index)
     deciding = [one for one in groups if one.word in CUTTING] if word in CUTTING else list(groups)
     worst = max(groups, key=lambda one: (-WORST.index(one.word), one.tested.total.z))
-    layers = {one.tested.group.layer for one in deciding}
-    counted = [one for one in groups if one.tested.group.layer in layers]
+    layer = max(one.tested.group.layer for one in deciding)
+    counted = [one for one in groups if one.tested.group.layer is layer]
     cut, made = sum(one.cut for one in counted), sum(one.tested.outs.made for one in counted)
     routes = sorted(
         (route for one in counted for route in one.routes), key=lambda one: (WORST.index(one.verdict), -one.calls_out)
@@ -236,17 +372,19 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
         routes=tuple(routes),
         instances=tuple(_instances(counted)),
         examples=tuple(pair for one in deciding for pair in one.tested.outs.examples)[:3],
-        needs=max((one.needs for one in groups if one.needs), default=None),
+        needs=max((one.needs for one in groups if one.needs), key=lambda one: one.calls, default=None),
         causes=("SPA-004",) if word in CUTTING else (),
     )
 
 
 def _where(word: Word, groups: Sequence[Judged]) -> str | None:
-    """Between which spans it lies: within the process, or behind its SDK's span; None where only a sidecar saw it."""
+    """Between which spans it lies: before, within or behind those of its SDK; None where only a sidecar saw it."""
     if word not in CUTTING:
         return None
-    cutting = {one.tested.group.layer for one in groups if one.word in CUTTING}
-    if Layer.SDK in cutting:
+    cutting = [one.tested.group for one in groups if one.word in CUTTING]
+    if any(group.arrives for group in cutting):
+        return "in"
+    if any(group.layer is Layer.SDK for group in cutting):
         return "inside"
     continued = any(one.tested.outs.whole for one in groups if one.tested.group.layer is Layer.SDK)
     return "out" if continued else None
@@ -258,9 +396,9 @@ def _instances(groups: Sequence[Judged]) -> Iterable[Instance]:
     for one in groups:
         for continued, times in one.tested.outs.whole.items():
             made[continued.instance, continued.version] += times
-        for place, moments in one.tested.outs.moments.items():
-            made[place] += len(moments)
-            cut[place] += len(moments) if one.word in CUTTING else 0
+        for place, begun in one.tested.outs.began.items():
+            made[place] += len(begun.starts)
+            cut[place] += len(begun.starts) if one.word in CUTTING else 0
     ranked = sorted(made, key=lambda place: (-cut[place] / made[place], place))
     return (Instance(*place, made[place], cut[place]) for place in ranked)
 

@@ -1,14 +1,14 @@
-"""What is kept of the spans read: counts, and for the permutation test 16 bytes a call in and 8 a trace begun."""
+"""What is kept of the spans read: counts, and 16 bytes for each call in and each trace begun."""
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
-from grpc_tracing.audit.facts import Fact, Layer, fact
+from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
 from grpc_tracing.audit.traces import Begins, CallOut, OpenTraces, calls_out
 from grpc_tracing.spans.model import Span
 
@@ -28,11 +28,15 @@ class Place(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Calls out of one service, as one layer sees them, to one target."""
+    """Calls out of one service, as one layer sees them, to one target.
+
+    Or, where it `arrives`, calls into its SDK: those that begin a trace did not go on from the sidecar's.
+    """
 
     service: str
     layer: Layer
     target: str
+    arrives: bool = False
 
 
 class Continued(NamedTuple):
@@ -43,12 +47,16 @@ class Continued(NamedTuple):
     version: str
 
 
-@dataclass
-class CallsIn:
-    """Starts and ends of one RPC at one place, ns."""
+@dataclass(slots=True)
+class Times:
+    """Starts and ends of calls of one kind at one place, ns."""
 
     starts: array[int] = field(default_factory=lambda: array("q"))
     ends: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, start: int, end: int) -> None:
+        self.starts.append(start)
+        self.ends.append(end)
 
 
 @dataclass
@@ -56,8 +64,8 @@ class Outs:
     """The calls out of a group."""
 
     whole: Counter[Continued] = field(default_factory=Counter)
-    moments: dict[tuple[str, str], array[int]] = field(default_factory=dict)
-    """By instance and version, when calls out began a trace of their own, ns."""
+    began: dict[tuple[str, str], Times] = field(default_factory=dict)
+    """By instance and version, the calls out that began a trace of their own."""
     unseen: int = 0
     by_request_id: Counter[str] = field(default_factory=Counter)
     """By RPC of the call in, those whose request id a call in of another trace bears."""
@@ -66,7 +74,13 @@ class Outs:
 
     @property
     def begun(self) -> int:
-        return sum(map(len, self.moments.values()))
+        return sum(len(one.starts) for one in self.began.values())
+
+    def begin(self, one: Fact, at: int) -> None:
+        place = (one.instance, one.version)
+        if place not in self.began:
+            self.began[place] = Times()
+        self.began[place].add(at, max(at, one.end))
 
     @property
     def made(self) -> int:
@@ -88,8 +102,10 @@ class Ledger:
     traces: int = 0
     first: int = 0
     last: int = 0
-    calls_in: dict[Place, dict[str, CallsIn]] = field(default_factory=dict)
-    outs: dict[Group, Outs] = field(default_factory=dict)
+    calls_in: defaultdict[Place, dict[str, Times]] = field(default_factory=lambda: defaultdict(dict))
+    outs: defaultdict[Group, Outs] = field(default_factory=lambda: defaultdict(Outs))
+    called: dict[str, set[str]] = field(default_factory=dict)
+    """Whom calls out are for, and who makes them."""
     orphans: Counter[str] = field(default_factory=Counter)
     skewed: Counter[str] = field(default_factory=Counter)
     spanned: Counter[str] = field(default_factory=Counter)
@@ -120,39 +136,50 @@ class Ledger:
         self.traces += 1
         by_id = {one.span_id: one for one in trace}
         for one in trace:
-            if one.enters:
-                self._enter(one)
+            above = by_id.get(one.parent_id) if one.parent_id else None
+            if one.kind in ENTRIES:
+                self._enter(one, above)
             if one.parent_id:
-                self._below(one, by_id.get(one.parent_id))
+                self._below(one, above)
         for call in calls_out(trace):
             self._leave(call)
 
-    def _enter(self, one: Fact) -> None:
-        routes = self.calls_in.setdefault(Place(one.service, one.layer, one.instance), {})
-        calls = routes.setdefault(one.route, CallsIn())
-        calls.starts.append(one.start)
-        calls.ends.append(one.end)
+    def _enter(self, one: Fact, above: Fact | None) -> None:
+        routes = self.calls_in[Place(one.service, one.layer, one.instance)]
+        if one.route not in routes:
+            routes[one.route] = Times()
+        routes[one.route].add(one.start, one.end)
+        if one.layer is Layer.SDK:
+            self._arrive(one, above)
         if one.request_id:
             half = _Half(one.trace_id, one.span_id, one.route, None)
             _remember(self._entered, (one.service, one.request_id), half)
             for left in self._left.pop((one.service, one.request_id), ()):
                 self._joined(half, left)
 
+    def _arrive(self, one: Fact, above: Fact | None) -> None:
+        outs = self.outs[Group(one.service, one.layer, "", arrives=True)]
+        if not one.parent_id:
+            outs.begin(one, one.start)
+        elif above and above.service == one.service:
+            outs.whole[Continued(one.route, one.instance, one.version)] += 1
+
     def _below(self, one: Fact, above: Fact | None) -> None:
         if above is None:
             self.orphans[one.service] += 1
-        elif one.enters and above.service != one.service:
+        elif one.kind in ENTRIES and above.service != one.service:
             self.spanned[one.service] += 1
             self.skewed[one.service] += one.start < above.start - _SKEW_NS or one.start > above.end + _SKEW_NS
 
     def _leave(self, call: CallOut) -> None:
         one = call.fact
         group = Group(one.service, one.layer, one.target or one.route)
-        outs = self.outs.setdefault(group, Outs())
+        outs = self.outs[group]
+        self.called.setdefault(one.target, set()).add(one.service)
         if call.begins is Begins.CALL_IN and call.cause:
             outs.whole[Continued(call.cause.route, one.instance, one.version)] += 1
         elif call.begins is Begins.ITSELF:
-            outs.moments.setdefault((one.instance, one.version), array("q")).append(call.began)
+            outs.begin(one, call.began)
             self._begin(one, group)
         else:
             outs.unseen += 1

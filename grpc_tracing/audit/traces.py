@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from grpc_tracing.audit.facts import Fact
+from grpc_tracing.audit.facts import ENTRIES, EXITS, Fact
 
 OPEN_SPANS: Final = 200_000
 """Spans of traces that may still grow; above it the trace that was quiet for longest is closed."""
 _DEEPEST: Final = 64
+_NARROW: Final = 16
+"""Digits of a trace id that all tracers of a trace tell: some keep 64 of its 128 bits."""
 _Key = tuple[str, bool]
 
 
@@ -44,9 +46,13 @@ class OpenTraces:
 
     def take(self, fact: Fact) -> Iterator[list[Fact]]:
         """The traces that had to be closed for this span. A span that comes twice counts once, the first one."""
-        trace = self._open.setdefault(fact.trace_id, {})
-        self._open.move_to_end(fact.trace_id)
-        key = (fact.span_id, fact.enters)
+        trace_id = fact.trace_id[-_NARROW:]
+        trace = self._open.get(trace_id)
+        if trace is None:
+            trace = self._open[trace_id] = {}
+        else:
+            self._open.move_to_end(trace_id)
+        key = (fact.span_id, fact.kind in ENTRIES)
         if key not in trace:
             trace[key] = fact
             self._held += 1
@@ -68,9 +74,9 @@ def calls_out(trace: list[Fact]) -> Iterator[CallOut]:
     """Each call that leaves a service once per layer: where SDK and sidecar each leave a span for it, both are told."""
     by_id: dict[str, dict[bool, Fact]] = {}
     for fact in trace:
-        by_id.setdefault(fact.span_id, {})[fact.enters] = fact
+        by_id.setdefault(fact.span_id, {})[fact.kind in ENTRIES] = fact
     for fact in trace:
-        if fact.leaves:
+        if fact.kind in EXITS:
             yield _traced(fact, by_id)
 
 
@@ -83,7 +89,7 @@ def _traced(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> CallOut:
         above = _parent(at, by_id)
         if above is None:
             return CallOut(fact, Begins.UNSEEN, at.start, None)
-        if above.enters or above.service != fact.service:
+        if above.kind in ENTRIES or above.service != fact.service:
             return CallOut(fact, Begins.CALL_IN, at.start, above)
         at = above
     return CallOut(fact, Begins.UNSEEN, at.start, None)

@@ -72,6 +72,7 @@ def _by(one: Service) -> str:
 
 def _place(one: Service) -> str:
     return {
+        "in": "; on the way in: the sidecar's spans are whole, and its SDK reads no parent from the metadata",
         "inside": "; inside the service: its SDK loses the context",
         "out": "; on the way out: its SDK's spans are whole, and nothing writes them into the metadata",
     }.get(one.where or "", "")
@@ -93,7 +94,9 @@ def _open(one: Service) -> str:
         return f"the parents of its {one.calls_out:,} calls out did not come: are spans missing?"
     begun = f"{one.begun:,} calls out began traces"
     if not one.needs:
-        return begun
+        return (
+            f"{begun}, and its calls in left no spans at the instances that made them: nothing tells a cut from a job"
+        )
     if (least := one.needs.sampling) is not None:
         known = f"a job if at least {_percent(least)} of traces are sampled: say so with --sampling"
         return f"{begun} and follow no call in that was seen; {known}"

@@ -37,6 +37,13 @@ CASES: dict[str, tuple[list[Span], Word, int]] = {
     "several orphans": ([server(parent="8"), client(parent="9"), client("3", "9")], Word.CANNOT_TELL, 2),
     "a parent that is its own descendant": ([client("2", "3"), client("3", "2")], Word.CANNOT_TELL, 2),
     "a span that is its own parent": ([client("2", "2")], Word.CANNOT_TELL, 1),
+    "a parent in another trace, as a link": (
+        [server(), client(parent="1"), client("3", "", "b" * 32)],
+        Word.CANNOT_TELL,
+        2,
+    ),
+    "times below zero": ([server(start=-9 * MS), client(start=-8 * MS)], Word.WHOLE, 1),
+    "ids of 64 and 128 bits": ([server(trace="f" * 16 + "a" * 16), client(trace="a" * 16)], Word.WHOLE, 1),
     "times of zero": ([server(start=0), client(start=0)], Word.WHOLE, 1),
     "an end before the start": ([make(T, "1", "", "cart", "Get", "server", BEGIN, 5), client()], Word.WHOLE, 1),
     "a span twice, the second one different": ([server(), client(), client("2", "")], Word.WHOLE, 1),

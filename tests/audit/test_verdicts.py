@@ -112,6 +112,21 @@ def test_a_cut_behind_a_whole_sdk_span_is_on_the_way_out() -> None:
     assert only(Traffic(sdk=True), CUT).where == "out"
 
 
+def test_a_cut_between_the_sidecar_and_the_sdk_is_on_the_way_in() -> None:
+    found = only(Traffic(sdk=True, behind=True))
+    assert (found.verdict, found.where) == (Word.CUTS, "in")
+
+
+def test_an_sdk_without_a_sidecar_may_begin_traces() -> None:
+    assert only(Traffic(sdk=True)).verdict is Word.WHOLE
+
+
+def test_a_service_that_is_called_and_leaves_no_spans_for_it_is_no_job() -> None:
+    calling = replace(NO_CALLS_IN, name="shop", job_target="cart")
+    words = {one.service: one.verdict for one in audit(NO_CALLS_IN, calling).services}
+    assert words == {"cart": Word.CANNOT_TELL, "shop": Word.JOB}
+
+
 def test_what_cannot_be_told_says_how_many_more_calls_it_needs() -> None:
     found = only(Traffic(jobs=0.05))
     assert found.needs

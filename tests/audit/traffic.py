@@ -23,6 +23,8 @@ class Traffic:
     cuts: bool = False
     passes_id: bool = False
     sdk: bool = False
+    behind: bool = False
+    """A sidecar before the SDK, whose headers the SDK does not read."""
     rate: float = 20.0
     seconds: float = 60.0
     length_ms: float = 20.0
@@ -43,6 +45,9 @@ class Traffic:
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
         trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
         end = at + int(self.length_ms * MS)
+        if self.behind:
+            before = replace(self, sdk=False)
+            yield before._span(_id(chance, 32), _id(chance, 16), "", "server", at - MS // 2, end + MS // 2)
         sampled = chance.random() < self.sampling
         if sampled:
             yield self._span(trace, entered, "", "server", at, end, request=request)
