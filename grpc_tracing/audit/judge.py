@@ -287,7 +287,8 @@ def _shares(one: Tested, whole: Mapping[str, int]) -> dict[str, float]:
         return {name: float(times) for name, times in one.outs.by_request_id.items()}
     beyond = {name: max(0.0, trial.best.seen - trial.best.mean) for name, trial in one.trials.items() if name}
     if named := {name: beyond[name] for name in one.found if name}:
-        return named | {name: beyond[name] for name, trial in one.trials.items() if name and trial.p < _LIKELY}
+        named |= {name: beyond[name] for name, trial in one.trials.items() if name and trial.p < _LIKELY}
+        return named if any(named.values()) else {_EVERY: 1.0}
     silent = {name: amount for name, amount in beyond.items() if amount and not whole.get(name)}
     return silent if sum(silent.values()) > 0.5 * sum(beyond.values()) else {_EVERY: 1.0}
 

@@ -44,12 +44,12 @@ def test_the_cutter_stands_first_in_every_output(tmp_path: Path) -> None:
 
 def test_a_table_says_what_is_cut(tmp_path: Path) -> None:
     ended = run("audit", "--traces", write(tmp_path / "spans", CUT, WHOLE))
-    assert ended.stdout.startswith("cuts   cart  calls to stock: ")
+    assert ended.stdout.startswith("cuts   cart  in shop.Cart/Get, calls to stock: ")
     assert "1 of 2 services cut traces" in ended.stdout
 
 
 def test_a_job_ends_with_3_until_the_sampling_is_stated(tmp_path: Path) -> None:
-    spans = write(tmp_path / "spans", Traffic("feed", jobs=20, seconds=20))
+    spans = write(tmp_path / "spans", Traffic("feed", jobs=20))
     open_, told = run("audit", "--traces", spans), run("audit", "--traces", spans, "--sampling", "100%")
     assert open_.returncode == 3
     assert "say so with --sampling" in open_.stdout
