@@ -169,9 +169,23 @@ def _server(
     return server
 
 
+class _Health(health.aio.HealthServicer):
+    """With List, which grpcio's lacks (1.85)."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    async def List(self, _: object, context: Any) -> Any:  # noqa: N802 (gRPC's name)
+        messages: Any = health_pb2  # whose stubs lack List
+        asked = [messages.HealthCheckRequest(service=name) for name in self._names]
+        statuses = {one.service: await self.Check(one, context) for one in asked}
+        return messages.HealthListResponse(statuses=statuses)
+
+
 async def _healthy(names: list[str]) -> health.aio.HealthServicer:
     """Health for the whole and for each name."""
-    healthy = health.aio.HealthServicer()
+    healthy = _Health(["", *names])
     for name in names:
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     return healthy

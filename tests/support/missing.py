@@ -16,7 +16,10 @@ SKIPPED = {
     "javac": "",
     "mvn": "",
     "h2load": "a comparison of our load with its",
-    "ghz": "a comparison of our load with its",
+    "ghz": "a comparison of our load with its; its calls by reflection",
+    "grpcurl": "its list, describe and calls by reflection",
+    "grpc-health-probe": "its question about our health",
+    "buf": "the calls of `buf curl` by reflection",
     "jq": "the examples in docs/ci.md",
     "bash": "test.sh and the completions in bash",
 }

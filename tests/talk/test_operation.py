@@ -50,6 +50,13 @@ def test_health_of_a_service_that_is_not_there_is_not_found(stub: Stub) -> None:
     watch.cancel()
 
 
+def test_health_lists_every_service(stub: Stub) -> None:
+    messages: Any = health_pb2  # whose stubs lack List
+    listed = health(stub).List(messages.HealthListRequest(), timeout=20).statuses
+    assert {"", *SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    assert {one.status for one in listed.values()} == {SERVING}
+
+
 in_both_versions = pytest.mark.parametrize("version", ["v1", "v1alpha"])
 Question = reflection_pb2.ServerReflectionRequest
 
