@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -60,6 +62,32 @@ def test_all_three_are_connected_and_each_record_says_what_its_sdk_wrote() -> No
         told = call(one, "--rpc", "Talk", "-H", "baggage: a=1", "-H", "baggage: b=2")
     assert "forwarded all, its SDK wrote traceparent, " in told.out
     assert "connected: " in told.out, told.out
+
+
+def test_the_audit_takes_both_kinds_of_spans_for_one_trace() -> None:
+    with mesh(TALK_OTEL="1") as one:
+        assert call(one).code == 0
+        services = audit(one)
+    assert {name: services[name]["cut"] for name in ("svc1", "svc2")} == {"svc1": 0, "svc2": 0}
+    assert {services[name]["verdict"] for name in ("svc1", "svc2")} == {"whole"}
+
+
+def audit(one: Mesh) -> dict[str, Any]:
+    """What `grpc-tracing audit` says of each service."""
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tracing",
+        "audit",
+        "--traces",
+        one.facts["traces"],
+        "--last",
+        "10m",
+        "--json",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.stdout, ended.stderr
+    return {service["service"]: service for service in json.loads(ended.stdout)["services"]}
 
 
 def _decision(hop: Any, key: str) -> str:

@@ -82,11 +82,11 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _enum(kinds: EnumDescriptor, value: Any) -> int:
-    if not isinstance(value, str):
+    """A name that it does not know is left out, as an unknown field is: 0 stands for no kind."""
+    if not isinstance(value, str) or value.isdecimal():
         return _int(value)
-    if value not in kinds.values_by_name:
-        raise ValueError(f"{value!r} is no {kinds.name}")
-    return int(kinds.values_by_name[value].number)
+    known = kinds.values_by_name.get(value)
+    return int(known.number) if known else 0
 
 
 def _id(value: str) -> bytes:
