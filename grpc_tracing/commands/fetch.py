@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from grpc_tracing.commands import reading
+from grpc_tracing.commands.files import whole
 from grpc_tracing.commands.options import fetch_parser, where
 from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.spans.model import Span
@@ -16,7 +17,7 @@ def main(arguments: list[str]) -> int:
     given = made.parse_args(arguments)
     source = where(made, given)
     try:
-        with given.output.open("w", encoding="utf-8") as file:
+        with whole(given.output) as file:
 
             def keep(spans: list[Span]) -> None:
                 file.writelines(f"{line(span)}\n" for span in spans)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes the file whole or not at all; a symlink in its place is replaced, not followed. Raises OSError.
+    """Writes the text as `whole` does. Raises OSError."""
+    with whole(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[str]]:
+    """A file that is there once the block ends well, or not at all; a symlink in its place is replaced, not followed.
 
     It grows beside its goal under a name that nobody can guess, and so lay a link there, and that is short: the goal's
-    may be as long as names can be.
+    may be as long as names can be. Raises OSError.
     """
     beside = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
         with beside.open("x", encoding="utf-8") as file:
-            file.write(text)
+            yield file
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -193,6 +193,8 @@ async def test_a_window_of_which_a_part_fails_says_what_is_missing() -> None:
     def answer(path: str) -> tuple[int, bytes]:
         if "serviceName=gone" in path:
             return 500, b"{}"
+        if "/traces" in path and "serviceName" not in path:
+            return 400, b"{}"  # a backend that searches by service alone
         return 200, json.dumps(answers[path.partition("?")[0]]).encode()
 
     async with http_stub(answer) as url:
@@ -208,3 +210,16 @@ def test_what_fetch_keeps_is_judged_as_what_it_read(tmp_path: Path) -> None:
     assert run("fetch", "--traces", spans, "-o", kept).returncode == 0
     assert kept.read_text() == spans.read_text()
     assert run("audit", "--traces", kept).stdout == run("audit", "--traces", spans).stdout
+
+
+def test_fetch_follows_no_link_and_leaves_what_was_there_where_nothing_is_read(tmp_path: Path) -> None:
+    spans, others, kept = write(tmp_path / "spans", CUT), tmp_path / "others", tmp_path / "kept.jsonl"
+    others.write_text("another's")
+    kept.symlink_to(others)
+    assert run("fetch", "--traces", tmp_path / "none", "-o", kept).returncode == 2
+    (tmp_path / "empty").touch()
+    assert run("fetch", "--traces", tmp_path / "empty", "-o", kept).returncode == 2
+    assert kept.is_symlink()
+    assert run("fetch", "--traces", spans, "-o", kept).returncode == 0
+    assert (kept.is_symlink(), others.read_text()) == (False, "another's")
+    assert kept.read_text() == spans.read_text()
