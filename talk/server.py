@@ -241,6 +241,8 @@ def _server_options(config: Config) -> list[tuple[str, Any]]:
         # Beyond them nobody gets in by that address: who watches a service asks at another one.
         ("grpc.max_allowed_incoming_connections", _MOST_CONNECTIONS),
         ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        # Else a quick sender's window grows to megabytes, of requests too that nobody reads yet.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_idle_ms", round(config.connection_idle * 1000)),
         ("grpc.server_handshake_timeout_ms", 30_000),
         # A caller that is gone without a word is found out, and its calls end.
