@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import pytest
 
+from protos import landing_pb2
 from tests.client.run import Finished, client
 from tests.mesh.support import ANY_PORTS, Mesh, state_directory
+from tests.support.waiting import wait_for
 
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
 """Milliseconds; five seconds are the SDK's own default."""
@@ -70,6 +75,36 @@ def test_the_audit_takes_both_kinds_of_spans_for_one_trace() -> None:
         services = audit(one)
     assert {name: services[name]["cut"] for name in ("svc1", "svc2")} == {"svc1": 0, "svc2": 0}
     assert {services[name]["verdict"] for name in ("svc1", "svc2")} == {"whole"}
+
+
+@pytest.mark.full
+def test_the_audit_says_where_a_service_loses_the_trace_between_its_sdk_and_its_sidecar() -> None:
+    blind = f"svc2=env TALK_OTEL=1 TALK_PROPAGATE=none OTEL_PROPAGATORS=baggage '{sys.executable}' -m svc2"
+    with mesh("--run", blind) as one:
+        call_at_random(one.target, calls=150)
+        services = wait_for(lambda: _once_all_are_in(audit(one), "svc2", 150), "the spans of all calls")
+    assert (services["svc2"]["verdict"], services["svc2"]["where"]) == ("cuts", "out")
+    assert services["svc1"]["verdict"] == "whole"
+
+
+def call_at_random(target: str, calls: int) -> None:
+    """Ten a second with gaps as callers of their own leave them: at a strict beat all shifts look alike."""
+    gaps = random.Random(1)  # noqa: S311 - no secret
+    request = landing_pb2.TalkRequest(data="0", meta="python").SerializeToString()
+    with grpc.insecure_channel(target) as channel:
+        talk: Any = channel.unary_unary("/org.feuyeux.grpc.LandingService/Talk")
+        under_way = []
+        for _ in range(calls):
+            traceparent = f"00-{gaps.getrandbits(128):032x}-{gaps.getrandbits(64):016x}-01"
+            under_way.append(talk.future(request, timeout=60, metadata=(("traceparent", traceparent),)))
+            time.sleep(gaps.expovariate(10))
+        for one in under_way:
+            one.result()
+
+
+def _once_all_are_in(services: dict[str, Any], name: str, calls: int) -> dict[str, Any]:
+    """Empty, as long as some are missing."""
+    return services if services.get(name, {"calls_out": 0})["calls_out"] >= calls else {}
 
 
 def audit(one: Mesh) -> dict[str, Any]:

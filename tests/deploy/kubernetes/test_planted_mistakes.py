@@ -92,7 +92,7 @@ MISTAKES = [
     ("Deployment", "grpc-server-svc2", _set(*_POD, "serviceAccountName", to="svc9"), "runs as svc9"),
     ("Deployment", "grpc-server-svc2", _set(*_TALK, "ports", 0, "containerPort", to=9995), "opens port 9996, which"),
     ("Deployment", "grpc-server-svc2", _set(*_TALK, "ports", 0, "name", to="http"), "sends to port grpc"),
-    ("Deployment", "grpc-server-svc3", _set(*_TALK, "livenessProbe", "grpc", "port", to=9997), "livenessProbe asks"),
+    ("Deployment", "grpc-server-svc3", _set(*_TALK, "livenessProbe", "grpc", "port", to=9995), "livenessProbe asks"),
     ("Deployment", "grpc-client", _set(*_POD, "serviceAccountName", to="default"), "runs as default"),
     ("CronJob", "audit", _set("spec", "jobTemplate", *_POD, "serviceAccountName", to="x"), "audit runs as x"),
     (
