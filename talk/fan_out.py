@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from grpc_tracing.calling import requests
 from grpc_tracing.calling.metadata import OrderedMetadata
 from grpc_tracing.headers.families import Pair
 from protos.landing_pb2 import TalkRequest
@@ -70,9 +71,15 @@ async def _ask(name: str, onward: Onward, path: str, metadata: Sequence[Pair], r
             case "TalkOneAnswerMore":
                 await _drain(onward.talk_one_answer_more[service](QUESTION, metadata=headers, timeout=remaining))
             case "TalkMoreAnswerOne":
-                await onward.talk_more_answer_one[service](iter([QUESTION]), metadata=headers, timeout=remaining)
+                call, stream = requests.start(onward.talk_more_answer_one[service], metadata=headers, timeout=remaining)
+                await requests.send_all(stream, [QUESTION])
+                await call
             case _:
-                await _drain(onward.talk_bidirectional[service](iter([QUESTION]), metadata=headers, timeout=remaining))
+                answers, stream = requests.start(
+                    onward.talk_bidirectional[service], metadata=headers, timeout=remaining
+                )
+                await requests.send_all(stream, [QUESTION])
+                await _drain(answers)
     except grpc.aio.AioRpcError as error:
         raise OtherHopError(name, error) from error
 

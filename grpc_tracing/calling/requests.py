@@ -3,7 +3,8 @@
 from __future__ import annotations  # the types of grpc.aio are subscripted in stubs only
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, Protocol, TypeAlias, overload
 
 import grpc.aio
@@ -52,6 +53,15 @@ def start(
     call = method(requests.messages(), metadata=metadata, timeout=timeout)
     call.add_done_callback(requests.end)
     return call, requests
+
+
+async def send_all(stream: RequestStream, messages: Iterable[bytes]) -> None:
+    """Sends `messages` and half-closes. Ends quietly where the call has ended: its answer says why."""
+    with contextlib.suppress(*ENDED):
+        await stream.begin()
+        for message in messages:
+            await stream.send(message)
+        await stream.half_close()
 
 
 def is_own(call: object) -> bool:
