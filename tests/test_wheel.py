@@ -101,6 +101,7 @@ def test_it_tells_its_version(bare: Path, command: tuple[str, ...], tmp_path: Pa
 PLUGIN = "from importlib.metadata import entry_points as e; print([one.value for one in e(group='pytest11')])"
 
 
+@pytest.mark.full
 def test_pytest_finds_its_plugin(bare: Path, tmp_path: Path) -> None:
     assert "'grpc_tracing.testing.plugin'" in done(bare / "python", "-c", PLUGIN, cwd=tmp_path)
 
@@ -162,6 +163,7 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.full
 def test_with_its_extra_the_audit_reads_a_file(wheel: Path, bare: Path, tmp_path: Path) -> None:
     done(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[audit]")
     spans = tmp_path / "spans.jsonl"
@@ -170,6 +172,7 @@ def test_with_its_extra_the_audit_reads_a_file(wheel: Path, bare: Path, tmp_path
     assert (ended.returncode, ended.stdout.split()[:2]) == (1, ["cuts", "cart"]), ended.stderr
 
 
+@pytest.mark.full
 def test_with_its_extra_the_store_takes_spans_and_shows_them(wheel: Path, bare: Path, tmp_path: Path) -> None:
     done(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[store]")
     with store(bare, tmp_path) as (pages, otlp):

@@ -114,6 +114,7 @@ def test_a_folder_that_is_named_takes_the_environment(checkout: Checkout, tmp_pa
     assert not (checkout.root / ".venv").exists()
 
 
+@pytest.mark.full
 def test_what_is_set_for_other_pythons_does_not_leak_in(checkout: Checkout, tmp_path: Path) -> None:
     (tmp_path / "other" / "tiny").mkdir(parents=True)
     (checkout.root / "pip.conf").write_text("[global]\nuser = true\n[install]\nno-deps = true\n")
@@ -144,6 +145,7 @@ def test_uv_is_used_where_it_is_installed(checkout: Checkout) -> None:
     assert not checkout.runs("import pip")
 
 
+@pytest.mark.full
 def test_two_first_runs_side_by_side_wait_for_each_other(checkout: Checkout) -> None:
     with checkout.start() as one, checkout.start() as other:
         said = "".join(process.communicate(timeout=PATIENCE)[1] for process in (one, other))
@@ -152,6 +154,7 @@ def test_two_first_runs_side_by_side_wait_for_each_other(checkout: Checkout) -> 
     assert sorted(said.splitlines()) == [waiting, f"setup: installing 1 packages into {checkout.root}/.venv, once"]
 
 
+@pytest.mark.full
 def test_a_first_run_that_was_killed_is_made_good_by_the_next(checkout: Checkout) -> None:
     assert checkout.run()[0] == 0
     folder = checkout.root / ".venv"
@@ -177,6 +180,7 @@ def test_an_environment_that_lost_its_python_or_its_pip_is_made_anew(checkout: C
     assert checkout.runs(SETTLED)
 
 
+@pytest.mark.full
 def test_a_machine_that_no_envoy_is_built_for_gets_the_rest(checkout: Checkout) -> None:
     next((checkout.wheels).glob("proxy*")).unlink()
     code, said = checkout.run()
@@ -192,6 +196,7 @@ def test_an_envoy_of_the_users_own_saves_that_of_the_package(checkout: Checkout)
     assert not checkout.runs("import proxy")
 
 
+@pytest.mark.full
 def test_what_cannot_be_installed_ends_with_the_installers_last_word_and_its_log(checkout: Checkout) -> None:
     next((checkout.wheels).glob("tiny*")).unlink()
     code, said = checkout.run()
@@ -202,6 +207,7 @@ def test_what_cannot_be_installed_ends_with_the_installers_last_word_and_its_log
     assert missing in log.read_text()
 
 
+@pytest.mark.full
 def test_a_package_with_another_hash_is_refused(checkout: Checkout) -> None:
     with zipfile.ZipFile(next((checkout.wheels).glob("tiny*")), "a") as archive:
         archive.writestr("more.py", "")

@@ -29,6 +29,7 @@ SENT = (
 HEADERS = tuple(word for header in SENT for word in ("-H", header))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_a_hop_of_the_guide_between_svc1_and_svc3_all_headers_arrive(
     made: Callable[[str], Example], kind: str, tmp_path: Path

@@ -128,6 +128,7 @@ def test_envoy_by_its_defaults_makes_no_span_where(ingress: Any, store: Store, h
     assert store.spans("1" * 32) == []
 
 
+@pytest.mark.full
 def test_a_strange_path_ends_a_grpc_aio_server() -> None:
     command = [sys.executable, "-m", "docs.examples.strange_path"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)

@@ -250,6 +250,7 @@ def test_a_call_that_real_sidecars_do_not_sample_is_told_so(whole: Mesh) -> None
     assert (run.verdict, [one.cause.name for one in run.unproven]) == ("unproven", ["not-sampled"]), said(run)
 
 
+@pytest.mark.full
 def test_a_call_whose_trace_nothing_names_is_found_by_its_request_id() -> None:
     """No record, and nothing sent: the ingress begins the trace."""
     with mesh("--run", f"svc1='{sys.executable}' -m tests.mesh.foreign_hop like-node") as one:
@@ -298,6 +299,7 @@ def _https(files: Files) -> Iterator[str]:
         serving.join()
 
 
+@pytest.mark.full
 def test_a_trace_context_that_all_calls_share_proves_no_call_by_anothers_spans() -> None:
     """Every other call of svc1's loses all headers; the spans of the whole ones stand under the same trace id."""
     shared = ("-H", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "-H", "x-request-id: one")

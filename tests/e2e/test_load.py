@@ -203,6 +203,7 @@ def test_ctrl_c_ends_it_with_what_it_has(whole: Chain) -> None:
     assert b"Traceback" not in err
 
 
+@pytest.mark.full
 def test_a_worker_that_is_killed_is_told(whole: Chain) -> None:
     with running_load(whole.target) as process:
         (worker,) = workers(process)
@@ -213,6 +214,7 @@ def test_a_worker_that_is_killed_is_told(whole: Chain) -> None:
     assert b"Traceback" not in err
 
 
+@pytest.mark.full
 def test_no_worker_outlives_a_killed_requester(whole: Chain) -> None:
     with running_load(whole.target) as process:
         left = workers(process)
@@ -271,6 +273,7 @@ def ours(target: str) -> Turn:
     return Turn(found["calls_per_s"], found["latency_ms"]["p50"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "generator",
     [

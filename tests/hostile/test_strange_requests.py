@@ -86,6 +86,7 @@ def ended(target: str, headers: Headers) -> str:
         return peer.ask(headers)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", [SEED])
 def test_strange_headers_and_trailers_harm_no_call_beside_them(target: str, seed: int) -> None:
     strange = random.Random(seed)  # noqa: S311 (the same requests each time)

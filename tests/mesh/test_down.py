@@ -37,6 +37,7 @@ def refused(outcome: Outcome) -> bool:
     return outcome.code is grpc.StatusCode.UNAVAILABLE and "failed to connect to all addresses" in outcome.details
 
 
+@pytest.mark.full
 def test_down_under_load_breaks_no_call() -> None:
     with mesh() as one, ThreadPoolExecutor(CONCURRENCY) as pool:
         load = Load(one.target)
@@ -50,6 +51,7 @@ def test_down_under_load_breaks_no_call() -> None:
     assert load.broken == []
 
 
+@pytest.mark.full
 def test_down_waits_for_a_stream_in_flight() -> None:
     with mesh() as one, channel(one.target) as connection:
         stream = connection.stream_stream(

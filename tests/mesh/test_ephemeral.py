@@ -22,6 +22,7 @@ def test_a_test_that_fails_leaves_nothing() -> None:
     assert [pid for pid in pids if runs(pid)] == []
 
 
+@pytest.mark.full
 def test_a_mesh_that_does_not_go_down_fails_the_test_and_leaves_nothing() -> None:
     pids: list[int] = []
     with pytest.raises(AssertionError, match="still ran at the end") as failed:

@@ -43,6 +43,7 @@ def test_a_delay_is_time_spent_on_the_way_to_its_service(faulty: Mesh) -> None:
     assert svc2.here_us + svc2.later_us < svc1.later_us - 140_000
 
 
+@pytest.mark.full
 def test_a_percentage_is_a_share_of_the_calls() -> None:
     with mesh("--faults", "svc3=abort:RESOURCE_EXHAUSTED:50%") as one, channel(one.target) as connection:
         codes = Counter(talk(connection).code for _ in range(100))
@@ -50,6 +51,7 @@ def test_a_percentage_is_a_share_of_the_calls() -> None:
     assert min(codes.values()) > 15  # less: once in 10^13 runs
 
 
+@pytest.mark.full
 def test_a_fault_that_passes_is_made_good_by_the_retries() -> None:
     with mesh("--faults", "svc1=abort:UNAVAILABLE:10%") as one, channel(one.target) as connection:
         codes = Counter(talk(connection).code for _ in range(200))

@@ -68,6 +68,7 @@ def test_the_verdict_blames_nobody_of_ours(foreign: tuple[Mesh, str]) -> None:
     ]
 
 
+@pytest.mark.full
 def test_a_command_means_what_it_means_where_it_was_typed(tmp_path: Path) -> None:
     """Its program, its files, and the modules beside it."""
     (tmp_path / "its_own.py").write_text("from tests.mesh.foreign_hop import main\n")

@@ -69,6 +69,7 @@ def test_all_three_are_connected_and_each_record_says_what_its_sdk_wrote() -> No
     assert "connected: " in told.out, told.out
 
 
+@pytest.mark.full
 def test_the_audit_takes_both_kinds_of_spans_for_one_trace() -> None:
     with mesh(TALK_OTEL="1") as one:
         assert call(one).code == 0

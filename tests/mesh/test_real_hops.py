@@ -142,12 +142,14 @@ def test_a_global_cache_shows_under_concurrency_and_is_named(caching: Mesh) -> N
     assert "of 200: svc2 sent another call's" in line
 
 
+@pytest.mark.full
 def test_a_clean_chain_under_the_same_stays_connected(shared_mesh: Mesh) -> None:
     for _ in range(3):
         ended = call(shared_mesh, "--concurrency", "16", "--repeat", "50")
         assert (ended.code, ended.out.count("all 200 calls passed svc1, svc2, svc3")) == (0, 1), ended.out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("duration", ["5s", pytest.param("20s", marks=pytest.mark.long)])
 def test_a_load_tells_the_share_of_torn_traces_at_their_link(duration: str) -> None:
     command = f"'{sys.executable}' -m tests.mesh.foreign_hop every-100"

@@ -105,6 +105,7 @@ def test_without_envoys_the_verdict_is_read_from_the_hop_records(marked: Marked)
     assert {call["spans"] for call in json.loads(done.stdout)["calls"]} == {None}
 
 
+@pytest.mark.full
 def test_a_mesh_that_is_up_is_tested_and_left_up(marked: Marked) -> None:
     with mesh() as one:
         before = one.pids

@@ -129,6 +129,7 @@ def test_status_as_json_is_one_object_with_all_there_is_to_know(patient: Mesh) -
     assert all(part["answers"] and part["pid"] > 1 for part in found["processes"])
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
 def test_a_killed_supervisor_takes_every_process_along_and_up_starts_afresh() -> None:
     with mesh() as one:
@@ -241,6 +242,7 @@ def test_a_killed_up_leaves_nothing(state: Path) -> None:
     wait_for(lambda: not alive(pids), "all processes end")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", cells(["status", "down"], ["status"]))
 def test_a_mesh_that_begins_or_ends_is_waited_for(state: Path, command: str) -> None:
     """Its lock is held, and it does not listen: until it lets go, here."""
@@ -284,6 +286,7 @@ def test_two_ups_at_once_make_one_mesh(state: Path) -> None:
     assert said == ["mesh is up", "mesh is up already"]
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cycles", cells([2, 20], [2]))
 def test_cycles_leave_no_process_no_file_and_no_port(cycles: int) -> None:

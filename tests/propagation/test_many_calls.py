@@ -36,6 +36,7 @@ def mixed_up(leaf: Leaf) -> list[bytes]:
     return [name for name, came in leaf.metadata.items() if came != [sent(int(name.split()[0]))]]
 
 
+@pytest.mark.full
 async def test_no_id_is_ever_on_another_aio_call(leaf: Leaf, last: str) -> None:
     """5,000 onward calls by 64 interleaved callers: by tasks, threads and a nested call of the hop to itself."""
     with sync_next(last) as blocking, ThreadPoolExecutor(16) as plain:
@@ -79,6 +80,7 @@ async def _drive(go: Any, calls: int) -> None:
     await asyncio.gather(*[caller() for _ in range(AT_ONCE)])
 
 
+@pytest.mark.full
 def test_no_id_is_ever_on_another_sync_call(leaf: Leaf, last: str) -> None:
     calls = 1_000
     with sync_next(last) as call, ThreadPoolExecutor(16) as plain:

@@ -91,6 +91,7 @@ async def test_a_body_that_finds_no_room_is_told_to_come_again_and_a_small_one_f
         assert len(body) == 8 * MIB
 
 
+@pytest.mark.full
 def test_idle_connections_half_heads_and_half_listeningend_after_ten_seconds() -> None:
     with running_store() as store, ExitStack() as stack:
         silent, half_head = connected(store.http), connected(store.http)
@@ -109,6 +110,7 @@ def test_idle_connections_half_heads_and_half_listeningend_after_ten_seconds() -
         assert time.monotonic() - begun < 2 * max(bodies.WITHIN, connections.HEAD_WITHIN) + 5
 
 
+@pytest.mark.full
 def test_a_grpc_call_that_never_sends_its_message_ends_too() -> None:
     never = threading.Event()
 

@@ -223,8 +223,8 @@ def test_the_policy_stops_a_script_in_the_page(browser: Browser, store: Store, f
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.full)])
+@pytest.mark.parametrize("size", [pytest.param(WIDE, marks=pytest.mark.full), NARROW], ids=["wide", "narrow"])
 def test_axe_finds_nothing_serious_and_nothing_sticks_out(
     browser: Browser, store: Store, filled: Filled, scheme: ColorScheme, size: ViewportSize
 ) -> None:

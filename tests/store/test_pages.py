@@ -306,6 +306,7 @@ def test_with_1000_traces_the_median_answer_is_quick() -> None:
     assert max(times.values()) < 2
 
 
+@pytest.mark.full
 def test_with_10000_traces_every_page_answers_and_memory_is_bounded() -> None:
     with running_store() as store:
         before = store.memory()

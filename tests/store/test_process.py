@@ -75,6 +75,7 @@ def test_sigterm_ends_it_at_once_with_code_0_while_a_page_is_open() -> None:
         assert time.monotonic() - begun < 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("bound", ["--max-bytes", "--max-traces"])
 def test_of_50000_spans_the_newest_traces_stay_whole_within_the_bound(bound: str) -> None:
     """The bound is what the process needs besides its own 80 MB or so: its growth stays below it."""

@@ -80,7 +80,7 @@ def test_markup_stays_text() -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [1440, 360])
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.full), 360])
 def test_chromium_shows_it_from_a_file_without_asking_anybody(browser: Browser, tmp_path: Path, width: int) -> None:
     file = tmp_path / "report.html"
     file.write_text(run())

@@ -68,6 +68,7 @@ def test_too_many_indices_are_an_invalid_argument(stub: Stub) -> None:
     _assert_names_the_field(_refused(lambda: list(stub.talk_one_answer_more(ask(data), timeout=60))))
 
 
+@pytest.mark.full
 def test_too_many_requests_are_an_invalid_argument_and_the_most_allowed_fit_one_answer(stub: Stub) -> None:
     most = 10_000
     answer = stub.talk_more_answer_one((ask("3") for _ in range(most)), timeout=60)

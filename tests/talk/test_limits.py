@@ -71,6 +71,7 @@ class HalfSent:
         self._peer.__exit__(None, None, None)
 
 
+@pytest.mark.full
 def test_idle_connections_and_half_sent_messages_take_less_than_the_manifest_allows(last: Service) -> None:
     target = last.addresses[0]
     process = psutil.Process(last.process.pid)

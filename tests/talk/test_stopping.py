@@ -105,6 +105,7 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.full
 def test_a_rolling_restart_under_load_loses_no_unary_call(tmp_path: Path) -> None:
     # Addresses of their own, so that no client's port can be in the way when a server comes back.
     listen = [f"{host}:{free_port(host)}" for host in ("127.0.0.2", "127.0.0.3")]

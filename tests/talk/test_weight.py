@@ -49,6 +49,7 @@ class Scale:
         self._thread.join()
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_a_long_stream_against_a_reader_that_stalls_weighs_little(running: Chain) -> None:
     request = ask("0", "m" * 1024)

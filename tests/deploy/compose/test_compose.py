@@ -12,7 +12,7 @@ from tests.deploy.compose.composed import Project
 from tests.deploy.engine import Images, docker, pause
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 PODS = [f"{service}{part}" for service in topology.DEFAULT.services for part in ("", "-pod", "-sidecar")]
 RUNNING = sorted([*PODS, "ingress", "traces"])

@@ -780,6 +780,7 @@ def test_a_port_that_cannot_be_forwarded_is_said_in_kubectl_s_words(clusters: Cl
     assert "cannot forward a port to deployment/istio-ingressgateway: error: unable to forward port" in done.stderr
 
 
+@pytest.mark.full
 def test_the_test_reads_the_traces_through_forwarded_ports(clusters: Clusters, tmp_path: Path) -> None:
     _closed(clusters)
     assert clusters.run("apply", "k8s", "--overlay", "traces", *IMAGE).returncode == 0

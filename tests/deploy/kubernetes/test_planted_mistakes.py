@@ -41,6 +41,7 @@ def _at(node: Any, path: tuple[Any, ...]) -> Any:
     return node
 
 
+@pytest.mark.full
 def test_an_unknown_field_anywhere_in_any_object_is_found(everything: list[Object]) -> None:
     planted, missed = 0, []
     for found in everything:
