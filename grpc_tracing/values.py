@@ -8,6 +8,8 @@ _PART: Final = re.compile(r"([\d.]+)([a-zµ]+)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE: Final = re.compile(r"([0-9]{1,12})(KiB|MiB|GiB)")
 _BYTES: Final = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_COUNT: Final = re.compile(r"[1-9][0-9]{0,8}")
+_LEAST_STORE: Final = 16 * 1024**2
 
 
 def duration(text: str) -> float:
@@ -31,3 +33,18 @@ def size(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a size: write one such as 64MiB or 1GiB")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def store_size(text: str) -> int:
+    """`size`, as a store of spans needs it at least."""
+    given = size(text)
+    if given < _LEAST_STORE:
+        raise ValueError(f"{text!r} is too little; the least is {_LEAST_STORE // 1024**2}MiB")
+    return given
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on. ValueError says so."""
+    if not _COUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number from 1 on")
+    return int(text)

@@ -3,14 +3,15 @@
 import argparse
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from chain import topology
 from chain.topology import Graph
-from grpc_tracing.values import positive_duration
+from grpc_tracing.values import count, positive_duration, store_size
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
 from mesh.topology import Topology
@@ -22,6 +23,7 @@ ADDRESSES: Final = ("{host}", "{port}", "{next_host}", "{next_port}")
 """What --run fills in, for a hop that knows TCP alone."""
 
 Tracer = Literal["otlp", "zipkin", "none"]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Options:
     """Each field is an option of `up`; the texts of propagate, faults and run are kept as they were given.
 
     topology: the text of the file.
+
+    max_traces, max_bytes: of the store; None for its own.
 
     run_folder: where the commands of run are started; None for the folder that holds our packages.
     """
@@ -45,6 +49,8 @@ class Options:
     tracer: Tracer = "otlp"
     sampling: float = 100.0
     tail: float = 0.0
+    max_traces: int | None = None
+    max_bytes: int | None = None
     propagate: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
@@ -74,8 +80,15 @@ class Options:
                 raise MeshError(f"{option} needs Envoys: leave it out, or leave --no-mesh out")
         if self.topology is not None and (self.run or self.replicas > 1 or self.hops != Options.hops):
             raise MeshError("--topology says which services there are: leave --hops, --replicas and --run out")
-        if not self.has_store and (self.sampling < 100 or self.tail):
-            raise MeshError("--sampling and --tail need spans: leave them out, or --no-mesh and --tracer none")
+        needs_store = {
+            "--sampling": self.sampling < 100,
+            "--tail": bool(self.tail),
+            "--max-traces": self.max_traces is not None,
+            "--max-bytes": self.max_bytes is not None,
+        }
+        for option, given in needs_store.items():
+            if given and not self.has_store:
+                raise MeshError(f"{option} needs spans: leave it out, or --no-mesh and --tracer none")
         if self.sampling < 100 and self.tracer == "zipkin":
             raise MeshError("--sampling needs --tracer otlp: Envoy's Zipkin tracer samples by the request id alone")
 
@@ -125,7 +138,19 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--no-mtls", dest="mtls", action="store_false", help="plaintext between sidecars: no identities, no denial")
     add("--tracer", choices=("otlp", "zipkin", "none"), help="what the Envoys trace with [otlp]")
     add("--sampling", type=_percent, metavar="PERCENT", help="of the traces that begin at an Envoy are kept [100]")
-    add("--tail", type=_tail, metavar="TIME", help="the store shows a trace so long after its first span [0s]")
+    add(
+        "--tail",
+        type=_read_by(positive_duration),
+        metavar="TIME",
+        help="the store shows a trace so long after its first span [0s]",
+    )
+    add("--max-traces", type=_read_by(count), metavar="N", help="traces that the store keeps [its own]")
+    add(
+        "--max-bytes",
+        type=_read_by(store_size),
+        metavar="SIZE",
+        help="memory for the store's spans, such as 512MiB [its own]",
+    )
     add("--propagate", action="append", metavar="SERVICE=WHAT", help="TALK_PROPAGATE of a service, such as svc2=none")
     add(
         "--faults",
@@ -236,11 +261,14 @@ def _percent(text: str) -> float:
     return float(text)
 
 
-def _tail(text: str) -> float:
-    try:
-        return positive_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _read_by(read: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    def reading(text: str) -> _Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reading
 
 
 def _port(text: str) -> int:

@@ -139,7 +139,7 @@ class _Meshed:
         self.graph = options.graph
 
     def plan(self) -> Plan:
-        store = (_store(self.ports, self.options.tail),) if self.options.has_store else ()
+        store = (_store(self.ports, self.options),) if self.options.has_store else ()
         services = tuple(self._service(workload) for workload in self.workloads)
         configurations = {topology.INGRESS: self._ingress()}
         configurations |= {workload.sidecar: self._sidecar(workload) for workload in self.workloads}
@@ -331,13 +331,18 @@ def _shop_service(
     return Process(workload.name, command, Probe("health", listen), 1, environment, sockets)
 
 
-def _store(ports: Ports, tail: float) -> Process:
+def _store(ports: Ports, options: Options) -> Process:
+    asked = {
+        "--tail": f"{options.tail:.9f}s" if options.tail else None,
+        "--max-traces": options.max_traces,
+        "--max-bytes": options.max_bytes and f"{options.max_bytes // 1024}KiB",
+    }
     command = (
         *(sys.executable, "-m", "grpc_tracing", "store"),
         *("--http", f"{HOST}:{ports.pages}"),
         *("--otlp-grpc", f"{HOST}:{ports.otlp_grpc}"),
         *("--otlp-http", f"{HOST}:{ports.otlp_http}"),
-        *(("--tail", f"{tail:.9f}s") if tail else ()),
+        *(word for option, value in asked.items() if value is not None for word in (option, str(value))),
     )
     # Last: the Envoys' last spans are still to come.
     return Process(STORE, command, Probe("http", f"http://{HOST}:{ports.pages}/api/v3/services"), tier=2)

@@ -1,6 +1,5 @@
 """The command line, read once and checked."""
 
-import re
 import sys
 from dataclasses import dataclass
 from typing import NoReturn
@@ -10,8 +9,6 @@ from grpc_tracing.arguments import Parser
 from grpc_tracing.calling import targets
 from grpc_tracing.store import hosts
 from grpc_tracing.store.store import Limits
-
-_LEAST_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +119,14 @@ def _hosts(parser: _Parser, given: list[str]) -> list[str]:
 
 
 def _count(parser: _Parser, option: str, text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        parser.error(f"{option}: {text!r} is no whole number from 1 on")
-    return int(text)
+    try:
+        return values.count(text)
+    except ValueError as error:
+        parser.error(f"{option}: {error}")
 
 
 def _size(parser: _Parser, text: str) -> int:
     try:
-        size = values.size(text)
+        return values.store_size(text)
     except ValueError as error:
         parser.error(f"--max-bytes: {error}")
-    if size < _LEAST_BYTES:
-        parser.error(f"--max-bytes: {text!r} is too little; the least is 16MiB")
-    return size

@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from chain import topology
+from grpc_tracing.store.options import parse
+from grpc_tracing.store.store import Limits
 from mesh.options import Options
-from mesh.plan import Ports, plan, workloads
+from mesh.plan import Ports, Process, plan, workloads
 from mesh.state import State
 from tests.mesh.support import Mesh, call, channel, credentials, mesh, run, talk
 
@@ -95,10 +97,21 @@ def test_a_fault_strikes_at_a_later_service_and_a_foreign_hop_stands_in_for_one(
     assert outcome.hops[1].later_us >= 300_000
 
 
-def planned(folder: Path, **options: Any) -> list[str]:
+def processes(folder: Path, **options: Any) -> tuple[Process, ...]:
     wanted = Options(envoy="/envoy", **options)
     ports = Ports(entry=1, inbound={one.name: 2 for one in workloads(wanted)}, pages=3, otlp_grpc=4, otlp_http=5)
-    return [process.name for process in plan(wanted, State(folder), ports).processes]
+    return plan(wanted, State(folder), ports).processes
+
+
+def planned(folder: Path, **options: Any) -> list[str]:
+    return [process.name for process in processes(folder, **options)]
+
+
+def test_the_store_is_told_how_much_to_keep_and_nothing_else_than_was_asked(tmp_path: Path) -> None:
+    (asked, *_), (plain, *_) = processes(tmp_path, max_traces=9, max_bytes=2**30, tail=10.0), processes(tmp_path)
+    read = parse([*asked.command[4:]])
+    assert (read.limits.traces, read.limits.size, read.tail) == (9, 2**30, 10.0)
+    assert parse([*plain.command[4:]]).limits == Limits()
 
 
 def test_each_service_has_its_replicas_and_only_the_lanes_service_a_canary(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ def test_what_only_envoys_do_is_refused_without_them(option: str, given: dict[st
         Options(mesh=False, **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("given", [{"sampling": 10.0}, {"tail": 1.0}, {"max_traces": 9}, {"max_bytes": 2**30}])
+def test_what_only_a_store_does_is_refused_without_one(given: dict[str, object]) -> None:
+    with pytest.raises(MeshError, match=f"--{next(iter(given)).replace('_', '-')} needs spans"):
+        Options(mesh=False, **given)  # type: ignore[arg-type]
+
+
 def parse(*arguments: str) -> dict[str, object]:
     parser = argparse.ArgumentParser()
     options.add_to(parser)
@@ -82,7 +88,7 @@ def test_every_field_is_an_option_and_only_what_is_given_counts(tmp_path: Path) 
     shop = tmp_path / "shop.yaml"
     shop.write_text("services: {a: {calls: [b]}, b: }")
     everything = parse(
-        *("--topology", str(shop), "--sampling", "10", "--tail", "10s"),
+        *("--topology", str(shop), "--sampling", "10", "--tail", "10s", "--max-traces", "9", "--max-bytes", "1GiB"),
         *("--hops", "5", "--replicas", "2"),
         *("--port", "1", "--pages-port", "2", "--otlp-grpc-port", "3", "--otlp-http-port", "4"),
         *("--no-mesh", "--no-mtls", "--tracer", "zipkin", "--propagate", "svc2=none", "--faults", "svc3=delay:1s:1%"),
@@ -106,6 +112,9 @@ def test_every_field_is_an_option_and_only_what_is_given_counts(tmp_path: Path) 
         ("--sampling", "0"),
         ("--sampling", "101"),
         ("--tail", "10"),
+        ("--max-traces", "0"),
+        ("--max-bytes", "128"),
+        ("--max-bytes", "1MiB"),
         ("--topology", "/none/such"),
     ],
 )
