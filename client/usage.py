@@ -14,7 +14,7 @@ import httpx
 
 from grpc_tracing import values
 from grpc_tracing.backends.files import read_spans
-from grpc_tracing.backends.jaeger import Source
+from grpc_tracing.backends.jaeger import Source, without_secrets
 from grpc_tracing.calling import targets
 from grpc_tracing.headers.families import Pair
 
@@ -133,7 +133,7 @@ def _spread(weights: dict[str, int]) -> Iterator[str]:
 def url(option: str, text: str) -> str:
     """An http(s) URL, without a slash at its end."""
     if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text) or not _has_host(text):
-        raise UsageError(f"{option} {text!r}: write a URL such as http://127.0.0.1:16686")
+        raise UsageError(f"{option} {without_secrets(text)!r}: write a URL such as http://127.0.0.1:16686")
     return text.rstrip("/")
 
 
@@ -146,7 +146,7 @@ def traces(text: str, headers: Sequence[tuple[str, str]], ca: str | None) -> Sou
             raise UsageError(f"--traces {text}: {error}") from None
     if ca is not None:
         pem("--traces-ca", ca)
-    return Source(url("--traces", text), None, tuple(headers), Path(ca) if ca else None)
+    return Source.at(url("--traces", text), tuple(headers), Path(ca) if ca else None)
 
 
 def traces_header(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from grpc_tracing.spans.formats.documents import spans_of
 from grpc_tracing.spans.formats.otlp import MalformedError
 from grpc_tracing.spans.model import Span
 
-LARGEST: Final = 256 * 1024**2
+LARGEST: Final = 128 * 1024**2
 """Bytes of one JSON document: it is held in memory several times over."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ipaddress
 import ssl
@@ -10,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -42,6 +43,16 @@ class Source:
     spans: tuple[Span, ...] | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca: Path | None = None
+
+    @classmethod
+    def at(cls, url: str, headers: tuple[tuple[str, str], ...] = (), ca: Path | None = None) -> Self:
+        """A backend by its URL, whose user and password go into a header, so that no message shows them."""
+        parts = urlsplit(url)
+        if parts.username is None:
+            return cls(url.rstrip("/"), headers=headers, ca=ca)
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        basic = ("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+        return cls(without_secrets(url).rstrip("/"), headers=(basic, *headers), ca=ca)
 
     def open(self) -> httpx.AsyncClient:
         """A client for it, which the caller closes. Raises StoreUnreadable."""
@@ -193,7 +204,8 @@ def turned_away(base: str, answer: httpx.Response) -> str:
     if answer.status_code in {401, 403}:
         return f"{base} wants credentials ({answer.status_code}): give --traces-header 'Authorization: Bearer …'"
     if answer.is_redirect:
-        return f"{base} redirects to {answer.headers.get('location', 'elsewhere')}: give that URL to --traces"
+        goal, _, _ = answer.headers.get("location", "elsewhere").partition("?")  # behind it may be a token
+        return f"{base} redirects to {without_secrets(goal)}: give that URL to --traces"
     return ""
 
 
@@ -280,6 +292,13 @@ async def leave_notes(source: Source, notes: Sequence[Mapping[str, Any]]) -> Non
                 answer = await http.post("/api/calls", json=list(notes[start : start + _NOTES_AT_ONCE]))
                 if not answer.is_success:
                     return
+
+
+def without_secrets(url: str) -> str:
+    """The URL without user and password, for messages; what is no URL stays as it is."""
+    before, slashes, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{before}{slashes}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def is_local(url: str) -> bool:

@@ -3,89 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 
+from grpc_tracing.backends.apis import APIS, Api, Starts, Window
 from grpc_tracing.backends.files import documents
-from grpc_tracing.backends.jaeger import Source, StoreUnreadable, as_iso, no_connection, search_of, turned_away
+from grpc_tracing.backends.jaeger import Source, StoreUnreadable, as_iso, no_connection, turned_away
 from grpc_tracing.spans.formats.documents import spans_of
-from grpc_tracing.spans.formats.otlp import MalformedError
 from grpc_tracing.spans.model import Span
 
 _CAP: Final = 1000
 """Traces that a search asks for at most: fewer than any backend refuses."""
 _PARTS: Final = 64
 """Into so many a window is split at most."""
-_LEAST_NS: Final = 10_000_000
 _TRIES: Final = 3
+_AT_ONCE: Final = 8
+"""Traces that are asked for by id at the same time."""
 _EVERY: Final = ""
 """In place of a service's name: all of them."""
 _ANSWER: Final = 30.0
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
-
-
-class Window(NamedTuple):
-    """Unix nanoseconds."""
-
-    start: int
-    end: int
-
-    def split(self, spans: list[Span]) -> list[Window]:
-        """Parts in which as many traces may fit as these spans are of; the more the denser these lie, two at least.
-
-        A backend that answers with the newest traces first shows so how many there are in a while.
-        """
-        seen = max(span.start_ns for span in spans) - min(span.start_ns for span in spans)
-        parts = max(2, min(_PARTS, 2 * (self.end - self.start) // max(seen, 1)))
-        edges = [self.start + (self.end - self.start) * number // parts for number in range(parts + 1)]
-        return [Window(*pair) for pair in pairwise(edges)]
-
-
-@dataclass(frozen=True)
-class Api:
-    """How a backend is asked: its name, where its services are and how they are read, its search."""
-
-    name: str
-    services: str
-    names: Callable[[Any], list[str]]
-    search: str
-    parameters: Callable[[str, Window, int], dict[str, str]]
-
-
-def _named(key: str) -> Callable[[Any], list[str]]:
-    return lambda document: [str(one) for one in document[key] or ()]
-
-
-def _v3(service: str, window: Window, most: int) -> dict[str, str]:
-    return search_of(service, window.start, window.end, most)
-
-
-def _v1(service: str, window: Window, most: int) -> dict[str, str]:
-    times = {"start": str(window.start // 1000), "end": str(window.end // 1000)}
-    return {"service": service, "limit": str(most)} | times
-
-
-def _zipkin(service: str, window: Window, most: int) -> dict[str, str]:
-    lookback = max(1, (window.end - window.start) // 1_000_000)
-    end = -(-window.end // 1_000_000)  # in milliseconds: a span of the last one is in
-    return {"serviceName": service, "endTs": str(end), "lookback": str(lookback), "limit": str(most)}
-
-
-def _plain_list(document: Any) -> list[str]:
-    if not isinstance(document, list):
-        raise TypeError("it is no list")
-    return [str(one) for one in document]
-
-
-APIS: Final = {
-    "jaeger": Api("Jaeger's v3 API", "/api/v3/services", _named("services"), "/api/v3/traces", _v3),
-    "jaeger1": Api("Jaeger's first API", "/api/services", _named("data"), "/api/traces", _v1),
-    "zipkin": Api("Zipkin", "/api/v2/services", _plain_list, "/api/v2/traces", _zipkin),
-}
 
 
 @dataclass
@@ -95,6 +36,11 @@ class Reading:
     spans: int = 0
     traces: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+
+    def miss(self, name: str, window: Window, said: str) -> None:
+        self.missing.append(
+            f"{name or 'all services'} {as_iso(window.start)} to {as_iso(window.end)}: the backend answered {said}"
+        )
 
 
 async def choose(source: Source, name: str) -> Api:
@@ -136,7 +82,7 @@ async def _services(http: httpx.AsyncClient, api: Api) -> list[str] | None:
 async def _takes_no_name(http: httpx.AsyncClient, api: Api, window: Window) -> bool:
     """Whether a search without a service finds traces: then one finds all, and no trace comes once for each service."""
     try:
-        return bool(await _page(http, api, _EVERY, window, Reading(), most=1))
+        return bool(await _found(http, api, _EVERY, window, Reading(), most=1))
     except StoreUnreadable:
         return False
 
@@ -147,15 +93,48 @@ async def _service(
     waiting = [window]
     while waiting:
         part = waiting.pop()
-        spans = await _page(http, api, name, part, reading)
-        if len({span.trace_id for span in spans}) >= _CAP:
-            if part.end - part.start > _LEAST_NS:
-                waiting += reversed(part.split(spans))
-                continue
-            reading.missing.append(
-                f"{name or 'all'}: more than {_CAP} traces in {_LEAST_NS // 1_000_000} ms: the rest is not read"
-            )
+        try:
+            found = await _found(http, api, name, part, reading)
+            starts = _starts(found)
+            if len(starts) >= _CAP:
+                if part.end - part.start > api.least:
+                    waiting += reversed(_split(part, starts.values(), api.least))
+                    continue
+                reading.missing.append(
+                    f"{name or 'all'}: more than {_CAP} traces in {api.least // 1_000_000} ms: the rest is not read"
+                )
+            spans = found if isinstance(found, list) else await _by_id(http, api, found, reading)
+        except StoreUnreadable as error:
+            raise StoreUnreadable(_cut_off(str(error), name, part, reading)) from None
         yield _new(spans, reading)
+
+
+def _cut_off(said: str, name: str, window: Window, reading: Reading) -> str:
+    """What a backend that answers no more leaves out; nothing to add where it has given nothing."""
+    if not reading.spans:
+        return said
+    return f"{said}; nothing was read of {name or 'what begins'} {as_iso(window.start)} and after it"
+
+
+def _starts(found: list[Span] | Starts) -> Starts:
+    if not isinstance(found, list):
+        return found
+    starts: dict[str, int] = {}
+    for span in found:
+        starts[span.trace_id] = min(span.start_ns, starts.get(span.trace_id, span.start_ns))
+    return starts
+
+
+def _split(window: Window, starts: Iterable[int], least: int) -> list[Window]:
+    """Parts in which as many traces may fit as these are; the more the denser they lie, two at least.
+
+    A backend that answers with the newest traces first shows so how many there are in a while.
+    """
+    seen = [start for start in starts if start]
+    length = window.end - window.start
+    dense = 2 * length // max(max(seen, default=length) - min(seen, default=0), 1)
+    parts = max(2, min(_PARTS, dense, length // least))
+    return [Window(*pair) for pair in pairwise(window.start + length * number // parts for number in range(parts + 1))]
 
 
 def _new(spans: list[Span], reading: Reading) -> list[Span]:
@@ -166,22 +145,60 @@ def _new(spans: list[Span], reading: Reading) -> list[Span]:
     return kept
 
 
-async def _page(
+async def _found(
     http: httpx.AsyncClient, api: Api, name: str, window: Window, reading: Reading, *, most: int = _CAP
-) -> list[Span]:
+) -> list[Span] | Starts:
+    """The spans of a search, or the traces where it tells of no spans; none where it fails, which is missing then."""
     asked = {key: value for key, value in api.parameters(name, window, most).items() if value}
     answer = await _ask(http, api.search, asked)
-    if answer.status_code == 404:
+    if answer.status_code == 404 and _is_json(answer):
         return []
     try:
         answer.raise_for_status()
-        return [span for _, document in documents(answer.text) if not _empty(document) for span in spans_of(document)]
-    except (httpx.HTTPStatusError, MalformedError, ValueError):
-        said = f"{answer.status_code}" if not answer.is_success else "no spans in JSON"
-        reading.missing.append(
-            f"{name or 'all services'} {as_iso(window.start)} to {as_iso(window.end)}: the backend answered {said}"
-        )
+        return api.listed(answer.json()) if api.listed else _spans(answer)
+    except (httpx.HTTPStatusError, ValueError, TypeError, KeyError):
+        reading.miss(name, window, _said(answer))
         return []
+
+
+async def _by_id(http: httpx.AsyncClient, api: Api, starts: Starts, reading: Reading) -> list[Span]:
+    """The spans of traces that were not read yet. One that the backend tells of and does not give is missing."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(trace_id: str) -> list[Span]:
+        async with gate:
+            answer = await _ask(http, f"{api.trace}{trace_id}", {})
+        try:
+            answer.raise_for_status()
+            return _spans(answer)
+        except (httpx.HTTPStatusError, ValueError):
+            reading.missing.append(f"trace {trace_id}: the backend answered {answer.status_code} and no spans")
+            return []
+
+    wanted = [trace_id for trace_id in starts if trace_id not in reading.traces]
+    return [span for spans in await asyncio.gather(*map(one, wanted)) for span in spans]
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    """A page of HTML comes from what stands before the backend."""
+    try:
+        answer.json()
+    except ValueError:
+        return False
+    return True
+
+
+def _spans(answer: httpx.Response) -> list[Span]:
+    """Raises MalformedError, which is a ValueError."""
+    return [span for _, document in documents(answer.text) if not _empty(document) for span in spans_of(document)]
+
+
+def _said(answer: httpx.Response) -> str:
+    """With what helps."""
+    if answer.status_code in _LATER:
+        return f"{answer.status_code}: ask again later, or for less with --last"
+    what = "no spans in JSON" if answer.is_success else f"{answer.status_code}"
+    return f"{what}: try another --traces-api"
 
 
 def _empty(document: Any) -> bool:

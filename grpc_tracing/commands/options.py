@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from grpc_tracing import values
 from grpc_tracing.arguments import Parser
 from grpc_tracing.audit import sampling
+from grpc_tracing.backends.apis import APIS, Window
 from grpc_tracing.backends.jaeger import Source
-from grpc_tracing.backends.windows import APIS, Window
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]+)")
 
@@ -28,6 +28,8 @@ class Where:
     api: str
     window: Window
     path: Path | None
+    wait: float | None = None
+    """Seconds that all reading may take; None for as long as it takes."""
 
     @property
     def name(self) -> str:
@@ -92,6 +94,12 @@ def _add_reading(made: Parser) -> None:
         type=_checked(values.positive_duration),
         help="the window up to now, for a URL [%(default)s]",
     )
+    add(
+        "--wait",
+        metavar="TIME",
+        type=_checked(values.positive_duration),
+        help="how long a URL is read at most: what has come by then is taken, and said to be a part [no limit]",
+    )
 
 
 def _checked(read: Callable[[str], object]) -> Callable[[str], object]:
@@ -136,5 +144,4 @@ def _url(made: Parser, given: argparse.Namespace, text: str) -> Where:
     now = time.time_ns()
     window = Window(now - int(given.last * 1e9), now)
     headers = tuple(given.traces_header)
-    source = Source(text.rstrip("/"), headers=headers, ca=given.traces_ca)
-    return Where(source, given.traces_api, window, None)
+    return Where(Source.at(text, headers, given.traces_ca), given.traces_api, window, None, given.wait)

@@ -31,12 +31,17 @@ def spans(where: Where, take: Take) -> list[str]:
     except (StoreUnreadable, OSError, ValueError) as error:
         if not telling.seen:
             raise NothingRead(one_line(_said(error))) from None
-        missing = [one_line(_said(error))]
+        missing = [_said(error)]
     finally:
         telling.end()
+    missing = [one_line(one) for one in missing]
     if not telling.seen:
-        raise NothingRead("\n".join(missing) or _none(where))
+        raise NothingRead(_none(where) if not missing else missing[0] + _more(len(missing) - 1))
     return missing
+
+
+def _more(count: int) -> str:
+    return f" (and {count:,} more such answers)" if count else ""
 
 
 def _said(error: Exception) -> str:
@@ -52,17 +57,25 @@ def _none(where: Where) -> str:
 
 
 async def _backend(where: Where, take: Take) -> list[str]:
-    if where.source is None:
-        return []
-    api = await choose(where.source, where.api)
-    sys.stderr.write(f"reading {api.name} at {one_line(where.name)}\n")
     reading = Reading()
     try:
-        async for batch in read_window(where.source, api, where.window, reading):
-            take(batch)
+        async with asyncio.timeout(where.wait):
+            await _window(where, reading, take)
     except StoreUnreadable as error:
-        return [*reading.missing, str(error)]
+        reading.missing.append(str(error))
+    except TimeoutError:
+        late = f"{where.name} was not read to the end within {where.wait:g}s"
+        reading.missing.append(f"{late}: give more --wait, or ask for less with --last")
     return reading.missing
+
+
+async def _window(where: Where, reading: Reading, take: Take) -> None:
+    if where.source is None:
+        return
+    api = await choose(where.source, where.api)
+    sys.stderr.write(f"reading {api.name} at {one_line(where.name)}\n")
+    async for batch in read_window(where.source, api, where.window, reading):
+        take(batch)
 
 
 def _files(where: Where, take: Take) -> list[str]:
@@ -81,7 +94,7 @@ def _stream(stream: IO[str], name: str, take: Take) -> list[str]:
         for batch in read(stream, name):
             take(batch)
     except ValueError as error:
-        return [one_line(str(error))]
+        return [str(error)]
     return []
 
 

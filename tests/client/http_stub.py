@@ -1,13 +1,16 @@
 """An HTTP server that answers as a test tells it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
+
+Answer = tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]] | None
+"""Status, body, and headers where there are some; None: never."""
 
 
 @asynccontextmanager
-async def http_stub(answer: Callable[[str], tuple[int, bytes] | None]) -> AsyncIterator[str]:
-    """Gives its URL; `answer` gets each request's path and gives status and body, or None to never answer."""
+async def http_stub(answer: Callable[[str], Answer]) -> AsyncIterator[str]:
+    """Gives its URL; `answer` gets each request's path."""
     connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -19,9 +22,10 @@ async def http_stub(answer: Callable[[str], tuple[int, bytes] | None]) -> AsyncI
             if (answered := answer(head.split(b" ")[1].decode())) is None:
                 await asyncio.Event().wait()
                 return
-            status, body = answered
+            status, body, *headers = answered
+            more = "".join(f"{key}: {value}\r\n" for one in headers for key, value in one.items()).encode()
             length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            writer.write(b"HTTP/1.1 %d .\r\n%s%s" % (status, length, body))
+            writer.write(b"HTTP/1.1 %d .\r\n%s%s%s" % (status, more, length, body))
             await writer.drain()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -67,7 +67,7 @@ def test_a_whole_shop_ends_with_0_and_a_cut_file_with_3(tmp_path: Path) -> None:
 BAD: dict[str, tuple[str, str]] = {
     "an empty file": ("", "is empty: give a file of spans"),
     "a page": ("<html>", "is cut off, or none"),
-    "another document": ('{"a": 1}\n', "this is not OTLP's JSON, Jaeger's, Tempo's or Zipkin's"),
+    "another document": ('{"a": 1}\n', "this is not OTLP's JSON, Jaeger's, Tempo's, Zipkin's or ARMS'"),
     "no spans": ('{"resourceSpans": []}\n', "holds no spans"),
 }
 

@@ -20,6 +20,8 @@ SKIPPED = {
     "grpcurl": "its list, describe and calls by reflection",
     "grpc-health-probe": "its question about our health",
     "buf": "the calls of `buf curl` by reflection",
+    "jaeger": "the same spans through a real Jaeger 2 (`go build github.com/jaegertracing/jaeger/cmd/jaeger`)",
+    "otelcol": "the same spans through the OpenTelemetry Collector and its file exporter",
     "jq": "the examples in docs/ci.md",
     "bash": "test.sh and the completions in bash",
 }
@@ -29,6 +31,7 @@ ELSE = (
     "Istio's resource definitions, in the file that `TALK_ISTIO_CRDS` names: whether what we write is valid by them",
     "Envoy, where it has no wheel: what its spans look like",
     "root: another user's folder, another user's pods, a container's process that is killed",
+    "Zipkin's server, a jar that `ZIPKIN_JAR` names (io.zipkin:zipkin-server:jar:exec): the same spans through it",
     "Linux: `/dev/full`, and a supervisor that is killed",
     "a package registry for Node.js, Go or Java: the guide's example in that language",
 )

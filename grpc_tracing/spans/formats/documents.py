@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from grpc_tracing.spans.formats import jaeger, otlp, zipkin
+from grpc_tracing.spans.formats import arms, jaeger, otlp, zipkin
 from grpc_tracing.spans.model import Kind, Span
 
 _KINDS: Final = tuple(Kind)
-SHAPES: Final = "OTLP's JSON, Jaeger's, Tempo's or Zipkin's"
+SHAPES: Final = "OTLP's JSON, Jaeger's, Tempo's, Zipkin's or ARMS'"
 
 
 def spans_of(document: Any) -> list[Span]:
@@ -26,6 +26,8 @@ def _spans_of(document: Any) -> Iterator[Span]:
         return otlp.spans_of(zipkin.from_document(_flat(document)).resource_spans)
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         return jaeger.spans_of(document)
+    if isinstance(document, dict) and "Spans" in document:
+        return arms.spans_of(document)
     return otlp.read_json(otlp.find_spans(document))
 
 
