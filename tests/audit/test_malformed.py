@@ -10,6 +10,7 @@ from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit, Word
 from grpc_tracing.audit.traces import OpenTraces
+from grpc_tracing.spans.formats.documents import spans_of
 from grpc_tracing.spans.model import Span
 from tests.audit.traffic import BEGIN, MS, Traffic
 from tests.support.spans import make
@@ -63,6 +64,64 @@ def test_a_zipkin_server_span_shares_its_id_with_the_call_out_above_it() -> None
     onward = make(T, "2", "1", "stock", "Get", "client", BEGIN, BEGIN + MS)
     words = {one.service: one.verdict for one in audit([client("1", ""), called, onward]).services}
     assert words["stock"] is Word.WHOLE
+
+
+CALL_IN = {
+    "traceID": "a",
+    "spanID": "1",
+    "startTime": 1,
+    "duration": 9,
+    "tags": [{"key": "span.kind", "value": "server"}],
+}
+CALL_OUT = {
+    "traceID": "a",
+    "spanID": "2",
+    "startTime": 2,
+    "duration": 1,
+    "tags": [{"key": "span.kind", "value": "client"}],
+}
+
+
+def follows(span: str, trace: str = "a", kind: str = "FOLLOWS_FROM") -> dict[str, str]:
+    return {"refType": kind, "traceID": trace, "spanID": span}
+
+
+REFERENCES: dict[str, tuple[list[dict[str, str]], Word]] = {
+    "it follows from the call in": ([follows("1")], Word.WHOLE),
+    "it follows from a call of another trace": ([follows("1", "b")], Word.CANNOT_TELL),
+    "it follows from a span that is not there": ([follows("9")], Word.CANNOT_TELL),
+    "it follows from itself": ([follows("2")], Word.CANNOT_TELL),
+    "it follows from one that is not there, and is a child of the call in": (
+        [follows("9"), follows("1", kind="CHILD_OF")],
+        Word.WHOLE,
+    ),
+    "it follows from the call in, and is a child of one that is not there": (
+        [follows("1"), follows("9", kind="CHILD_OF")],
+        Word.CANNOT_TELL,
+    ),
+    "it is a child in another trace, and follows from the call in": (
+        [follows("1", "b", "CHILD_OF"), follows("1")],
+        Word.WHOLE,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFERENCES)
+def test_a_call_out_that_follows_from_a_call_in_continues_it_within_a_trace_alone(what: str) -> None:
+    references, word = REFERENCES[what]
+    spans = [one | {"processID": "p"} for one in (CALL_IN, CALL_OUT | {"references": references})]
+    (found,) = audit(spans_of({"data": [{"spans": spans, "processes": {"p": {"serviceName": "cart"}}}]})).services
+    assert (found.verdict, found.calls_out) == (word, 1)
+
+
+def test_a_link_of_otlp_is_no_parent() -> None:
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]}
+    entered = {"traceId": T, "spanId": "1" * 16, "kind": 2, "startTimeUnixNano": "1", "endTimeUnixNano": "9"}
+    out = {"traceId": "b" * 32, "spanId": "2" * 16, "kind": 3, "startTimeUnixNano": "2", "endTimeUnixNano": "3"}
+    out |= {"links": [{"traceId": T, "spanId": "1" * 16}]}
+    group = {"resource": resource, "scopeSpans": [{"spans": [entered, out]}]}
+    (found,) = audit(spans_of({"resourceSpans": [group]})).services
+    assert (found.verdict, found.begun) == (Word.CANNOT_TELL, 1)
 
 
 def test_orphans_are_a_problem_with_its_rule() -> None:
