@@ -33,7 +33,7 @@ ELSE = (
     "root: another user's folder, another user's pods, a container's process that is killed",
     "Zipkin's server, a jar that `ZIPKIN_JAR` names (io.zipkin:zipkin-server:jar:exec): the same spans through it",
     "Linux: `/dev/full`, and a supervisor that is killed",
-    "a package registry for Node.js, Go or Java: the guide's example in that language",
+    "a package registry for Node.js, Go or Java: the guide's example in that language, the audit of an SDK in Node.js",
 )
 """What is skipped without something that is no program."""
 
