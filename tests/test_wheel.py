@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
 
 from grpc_tracing.spans.formats.documents import line
+from grpc_tracing.spans.model import Span
 from grpc_tracing.version import VERSION
-from tests.audit.traffic import Traffic
+from tests.audit.traffic import BEGIN, Traffic
+from tests.backends.answers import Backend
+from tests.client.http_stub import http_stub
 from tests.store.support import Part, export_request
 from tests.support.missing import missing
 from tests.support.processes import ROOT
@@ -51,10 +59,19 @@ ids: list[str] = [context.trace_id for context in read([("traceparent", "00-1-2-
 """
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, cwd: Path | None = None, stdin: IO[str] | None = None
+) -> subprocess.CompletedProcess[str]:
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=cwd, env=outside, timeout=300
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=outside,
+        timeout=300,
+        stdin=stdin,
     )
 
 
@@ -163,13 +180,53 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def with_audit(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel and its extra `audit` alone; the folder of its programs."""
+    folder = tmp_path_factory.mktemp("audit")
+    done(sys.executable, "-m", "venv", folder)
+    done(folder / "bin" / "python", "-m", "pip", "install", "--quiet", f"{wheel}[audit]")
+    return folder / "bin"
+
+
+def cut_spans() -> list[Span]:
+    """Of a minute ago."""
+    shift = time.time_ns() - 60 * 10**9 - BEGIN
+    made = Traffic(cuts=True, seconds=10).spans()
+    return [replace(span, start_ns=span.start_ns + shift, end_ns=span.end_ns + shift) for span in made]
+
+
 @pytest.mark.full
-def test_with_its_extra_the_audit_reads_a_file(wheel: Path, bare: Path, tmp_path: Path) -> None:
-    done(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[audit]")
-    spans = tmp_path / "spans.jsonl"
-    spans.write_text("".join(f"{line(span)}\n" for span in Traffic(cuts=True, seconds=10).spans()))
-    ended = run(bare / "grpc-tracing", "audit", "--traces", spans, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout.split()[:2]) == (1, ["cuts", "cart"]), ended.stderr
+def test_with_its_extra_the_audit_reads_a_file_a_folder_and_standard_input(with_audit: Path, tmp_path: Path) -> None:
+    spans = tmp_path / "kept" / "spans.jsonl"
+    spans.parent.mkdir()
+    spans.write_text("".join(f"{line(span)}\n" for span in cut_spans()))
+    audit = (with_audit / "grpc-tracing", "audit", "--traces")
+    told = [run(*audit, where, cwd=tmp_path) for where in (spans, spans.parent)]
+    with spans.open() as stream:
+        told.append(run(*audit, "-", cwd=tmp_path, stdin=stream))
+    assert {(ended.returncode, *ended.stdout.split()[:2]) for ended in told} == {(1, "cuts", "cart")}, told
+    assert len({ended.stdout for ended in told}) == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("api", ["jaeger1", "tempo"])
+async def test_with_its_extra_a_backend_is_fetched_and_judged_in_every_form(
+    api: str, with_audit: Path, tmp_path: Path
+) -> None:
+    kept, junit, page = tmp_path / "kept.jsonl", tmp_path / "audit.xml", tmp_path / "audit.html"
+    program = with_audit / "grpc-tracing"
+    backend = Backend(cut_spans())
+    async with http_stub(getattr(backend, api)) as url:
+        read = await asyncio.to_thread(run, program, "fetch", "--traces", url, "-o", kept, cwd=tmp_path)
+        live = await asyncio.to_thread(run, program, "audit", "--traces", url, "--json", cwd=tmp_path)
+    assert read.returncode == 0, read.stderr
+    forms = ("--json", "--junit", junit, "--report", page)
+    ended = run(program, "audit", "--traces", kept, *forms, cwd=tmp_path)
+    assert (ended.returncode, json.loads(ended.stdout)) == (1, json.loads(live.stdout))
+    assert json.loads(ended.stdout)["services"][0]["verdict"] == "cuts"
+    assert "cart" in junit.read_text()
+    assert "cart" in page.read_text()
 
 
 @pytest.mark.full
