@@ -244,12 +244,16 @@ async def search(source: Source, services: Collection[str], start_ns: int, end_n
 
 
 def search_of(service: str, start_ns: int, end_ns: int, most: int) -> dict[str, str]:
-    """The parameters of a search for `most` traces of a service in a window."""
+    """The parameters of a search for `most` traces of a service in a window.
+
+    In snake case, which all of Jaeger 2 reads; camel case came later, and so did `search_depth` for `num_traces`.
+    """
     return {
-        "query.serviceName": service,
-        "query.startTimeMin": as_iso(start_ns),
-        "query.startTimeMax": as_iso(end_ns),
-        "query.searchDepth": str(most),
+        "query.service_name": service,
+        "query.start_time_min": as_iso(start_ns),
+        "query.start_time_max": as_iso(end_ns),
+        "query.num_traces": str(most),
+        "query.search_depth": str(most),
     }
 
 

@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +24,7 @@ _NAME = 'resource.service.name = "'
 
 @dataclass(frozen=True)
 class Backend:
-    """What a stub of a backend holds; `tempo` and `jaeger1` answer a path."""
+    """What a stub of a backend holds; `jaeger2`, `jaeger1` and `tempo` answer a path."""
 
     spans: Sequence[Span]
 
@@ -45,6 +46,23 @@ class Backend:
             return start <= span.start_ns <= end and service in {"", span.service}
 
         return [trace for trace in self.traces.values() if any(map(fits, trace))][:most]
+
+    def jaeger2(self, path: str) -> Answer:
+        """As version 2.13 answers: it reads snake case alone."""
+        asked = _asked(path)
+        if path.startswith("/api/v3/services"):
+            return _json({"services": self.services})
+        if not path.startswith("/api/v3/traces?"):
+            return 404, b"404 page not found"
+        if "query.start_time_min" not in asked or "query.start_time_max" not in asked:
+            said = "query.start_time_min and query.start_time_max are required"
+            return 400, json.dumps({"error": {"httpCode": 400, "message": said}}).encode()
+        start, end = (_ns(asked[f"query.start_time_{edge}"]) for edge in ("min", "max"))
+        found = self.search(asked.get("query.service_name", ""), start, end, int(asked["query.num_traces"]))
+        if not found:
+            return 404, b'{"error": {"httpCode": 404, "message": "No traces found"}}'
+        groups = [group for trace in found for span in trace for group in json.loads(line(span))["resourceSpans"]]
+        return _json({"result": {"resourceSpans": groups}})
 
     def jaeger1(self, path: str) -> Answer:
         asked = _asked(path)
@@ -75,6 +93,10 @@ class Backend:
 
 def _asked(path: str) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(urlsplit(path).query).items()}
+
+
+def _ns(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1e6) * _MICRO
 
 
 def _json(document: object) -> Answer:

@@ -131,6 +131,7 @@ def test_the_collectors_file_exporter(spans: list[Span], table: str, tmp_path: P
 
 
 STUBS: Mapping[str, Callable[[Backend], Callable[[str], Answer]]] = {
+    "Jaeger 2": lambda backend: backend.jaeger2,
     "Jaeger's first API": lambda backend: backend.jaeger1,
     "Tempo": lambda backend: backend.tempo,
 }

@@ -191,9 +191,9 @@ async def test_a_window_of_which_a_part_fails_says_what_is_missing() -> None:
     answers = {**ANSWERS["jaeger"], "/api/v3/services": {"services": ["gone", "shop"]}}
 
     def answer(path: str) -> tuple[int, bytes]:
-        if "serviceName=gone" in path:
+        if "service_name=gone" in path:
             return 500, b"{}"
-        if "/traces" in path and "serviceName" not in path:
+        if "/traces" in path and "service_name" not in path:
             return 400, b"{}"  # a backend that searches by service alone
         return 200, json.dumps(answers[path.partition("?")[0]]).encode()
 
