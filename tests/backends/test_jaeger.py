@@ -155,3 +155,19 @@ async def test_notes_to_nobody_are_no_failure() -> None:
 )
 def test_a_url_is_on_this_machine(url: str, local: bool) -> None:
     assert is_local(url) is local
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "headers"),
+    [
+        ("http://host:1/prefix/", "http://host:1/prefix", ()),
+        ("https://me:p%40ss@host/a@b", "https://host/a@b", (("Authorization", "Basic bWU6cEBzcw=="),)),
+        ("http://me@[::1]:1", "http://[::1]:1", (("Authorization", "Basic bWU6"),)),
+    ],
+)
+def test_user_and_password_of_a_url_go_into_a_header(
+    url: str, shown: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    source = Source.at(url)
+    assert (source.url, source.headers) == (shown, headers)
+    assert "Basic" not in repr(source)
