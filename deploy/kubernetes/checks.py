@@ -38,7 +38,7 @@ def _answers(server: Kubectl) -> Iterator[Finding]:
     if version:
         yield Finding("ok", f"{server.name} answers ({version}, context {server.context_name() or 'unnamed'})")
         return
-    yield Finding("failed", f"{server.name} does not answer ({server.why_silent()}): {server.where_to_look()}")
+    yield Finding("failed", server.silence())
 
 
 def _swapped(target: Target) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
@@ -88,18 +88,26 @@ class Kubectl:
     def server_version(self) -> str | None:
         """None where nobody answers."""
         done = self("version", "--output", "json", _ANSWERS_WITHIN)
-        versions = json.loads(done.stdout) if done.stdout.strip() else {}
+        if done.returncode != 0:  # it may have asked for a user's name, in place of JSON
+            return None
+        versions = json.loads(done.stdout)
         return versions["serverVersion"]["gitVersion"] if "serverVersion" in versions else None
 
     def context_name(self) -> str:
         """Which of the user's clusters this is; empty where kubectl does not say."""
         return self.context or self("config", "current-context").stdout.strip()
 
-    def why_silent(self) -> str:
-        return last_line(self("version", "--output", "json", _ANSWERS_WITHIN))
-
-    def where_to_look(self) -> str:
-        return f"see {self.variable}, and whether its API is open"
+    def silence(self) -> str:
+        """Of a server that does not answer: kubectl's reason, and where to look."""
+        done = self("version", "--output", "json", _ANSWERS_WITHIN)
+        why = last_line(done)
+        look = f"see {self.variable}, and whether its API is open"
+        if done.stdout.startswith("Please enter Username"):
+            why, look = "no credentials", f"the context's user in {self.variable} has none"
+        if re.search(r"context .* does not exist", why):
+            contexts = replace(self, context="").shown("config", "get-contexts")
+            look = f"{contexts} shows those that there are"
+        return f"{self.name} does not answer ({why}): {look}"
 
     def api_versions(self) -> set[str]:
         return set(self.must("api-versions", _ANSWERS_WITHIN).split())

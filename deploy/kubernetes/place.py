@@ -153,7 +153,7 @@ def _seen(place: str, parsed: argparse.Namespace) -> tuple[tracing.Seen, list[Ob
     data, mesh = _servers(parsed)
     for server in dict.fromkeys((data, mesh)):
         if server.server_version() is None:
-            raise DeployError(f"{server.name} does not answer ({server.why_silent()})")
+            raise DeployError(server.silence())
     namespaces = (parsed.namespace, parsed.ingress_namespace)
     seen = tracing.look(data, mesh, namespaces, tracing.revision_of(data, parsed.namespace))
     found = data.find("deployments", namespace=parsed.namespace)
@@ -277,7 +277,7 @@ def _down(place: str, parsed: argparse.Namespace) -> int:
     both = removal.kinds_by_server(data, mesh)
     for server in both:
         if server.server_version() is None:
-            raise DeployError(f"nothing was deleted: {server.name} does not answer ({server.why_silent()})")
+            raise DeployError(f"nothing was deleted: {server.silence()}")
     failures = [failure for server, kinds in both.items() for failure in removal.clear(place, server, kinds)]
     if failures:
         raise DeployError("\n  ".join(["not all of ours could be deleted:", *failures]))

@@ -24,7 +24,7 @@ _WORDS = {0: "connected", 1: "broken or failed", 3: "unproven"}
 def run(place: str, data: Kubectl, mesh: Kubectl, parsed: argparse.Namespace, requester: list[str]) -> int:
     """The requester's exit code; 2 where nothing is deployed."""
     if data.server_version() is None:
-        raise DeployError(f"{data.name} does not answer ({data.why_silent()}): {data.where_to_look()}")
+        raise DeployError(data.silence())
     deployed = _deployed(data, named=names_target(requester))
     if deployed is not None and _SVC1 not in deployed:
         say(place, f"nothing is deployed: ./apply.sh {place} deploys it")
