@@ -61,12 +61,6 @@ def test_what_the_file_says_is_not_said_twice(also: dict[str, object]) -> None:
         Options(topology=EXAMPLE.read_text(), **also)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("option", [{"sampling": 10.0}, {"tail": 10.0}])
-def test_what_needs_spans_is_refused_without_them(option: dict[str, float]) -> None:
-    with pytest.raises(MeshError, match=r"^--sampling and --tail need spans"):
-        Options(tracer="none", **option)  # type: ignore[arg-type]
-
-
 def test_sampling_by_the_zipkin_tracer_is_refused() -> None:
     with pytest.raises(MeshError, match=r"^--sampling needs --tracer otlp"):
         Options(tracer="zipkin", sampling=10.0)
