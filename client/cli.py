@@ -26,7 +26,6 @@ from client.options import CallOptions, LoadOptions, Target
 from client.view import load
 from client.view.document import document, notes_for_store
 from client.view.junit import junit
-from client.view.report import write_report
 from client.view.terminal import Screen
 from grpc_tracing.arguments import Parser
 from grpc_tracing.backends.jaeger import leave_notes
@@ -70,7 +69,7 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     options = call_options(parsed)
     run = asyncio.run(_call(options, screen))
     # Before the output, whose reader may leave early; what went wrong comes after it.
-    unwritten = _written("--report", options.report, lambda path: write_report(path, run))
+    unwritten = _written("--report", options.report, lambda path: _write_report(path, run))
     unwritten = _written("--junit", options.junit, lambda path: write_whole(path, junit(run))) or unwritten
     if options.json:
         sys.stdout.write(json.dumps(document(run)) + "\n")
@@ -80,6 +79,12 @@ def _run_call(parsed: argparse.Namespace, screen: Screen) -> int:
     if unwritten:
         raise unwritten
     return EXIT_CODES[run.verdict]
+
+
+def _write_report(path: Path, run: call.Run) -> None:
+    from client.view.report import write_report  # noqa: PLC0415 its templates take a seventh of the start
+
+    write_report(path, run)
 
 
 def _written(option: str, path: Path | None, write: Callable[[Path], None]) -> usage.UsageError | None:
