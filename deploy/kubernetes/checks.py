@@ -22,6 +22,9 @@ def check(target: Target) -> list[Finding]:
         return found
     if swapped := _swapped(target):
         return [*found, Finding("failed", swapped)]
+    found += _carried_out(_served, target)
+    if _without_istio(target):
+        return found
     return found + [finding for one in _CHECKS for finding in _carried_out(one, target)]
 
 
@@ -50,6 +53,11 @@ def _swapped(target: Target) -> str:
         return ""
     names = "KUBECONFIG and MESH_KUBECONFIG" if target.mesh.kubeconfig != target.data.kubeconfig else "the contexts"
     return f"the cluster serves Istio's kinds and the mesh does not, so {names} are swapped: exchange them"
+
+
+def _without_istio(target: Target) -> bool:
+    """Said of a server that is to get Istio's kinds and has none: its gateway and injector are missing as well."""
+    return target.data.same_server(target.mesh) and not _istio_s(target.mesh.api_versions())
 
 
 def _istio_s(versions: set[str]) -> set[str]:
@@ -89,7 +97,7 @@ def _advice(version: str, served: set[str]) -> str:
     group = version.partition("/")[0]
     others = sorted(other for other in served - {version} if other.startswith(f"{group}/"))
     if group.endswith(".istio.io") and others:
-        return f"it has {', '.join(others)}, so give --overlay older-api"
+        return "it has older versions of them, so give --overlay older-api"
     if group.endswith(".istio.io"):
         return "is this the mesh's API server? Name its kubeconfig in MESH_KUBECONFIG, or install Istio"
     if group == "gateway.networking.k8s.io":
@@ -121,7 +129,6 @@ def _permissions(target: Target) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[Target], Iterator[Finding]], ...] = (
-    _served,
     _permissions,
     injection,
     way_in,

@@ -386,7 +386,7 @@ FAILED_CHECKS = [
         "the cluster does not let you create deployments, patch gateways in grpc-tracing: ask for a role that does",
     ),
     (_no_namespace, "the cluster does not let you create namespaces in grpc-tracing"),
-    (_older, "does not serve networking.istio.io/v1: it has networking.istio.io/v1beta1, so give --overlay older-api"),
+    (_older, f"does not serve {', '.join(cluster.ISTIO)}: it has older versions of them, so give --overlay older-api"),
     (_no_istio, "security.istio.io/v1, telemetry.istio.io/v1: is this the mesh's API server? Name its kubeconfig in"),
     (_injection_off, "injection is off in grpc-tracing at the cluster: kubectl label namespace grpc-tracing istio-inj"),
     (_injection_disabled, "sidecar injection is off in grpc-tracing"),
@@ -416,6 +416,21 @@ def test_all_failed_checks_are_said_at_once(clusters: Clusters) -> None:
     _sampling_0(clusters)
     done = clusters.run("apply", "k8s", *IMAGE)
     assert done.stderr.splitlines()[-1] == "k8s: nothing was changed: 2 of 6 checks failed"
+
+
+def _nothing_of_istio(clusters: Clusters) -> None:
+    _no_istio(clusters)
+    _without("istio-ingressgateway", "istio-sidecar-injector", "istio")(clusters)
+
+
+@pytest.mark.parametrize("plant", [_nothing_of_istio, _older])
+def test_a_mesh_that_is_not_there_or_older_is_one_line(clusters: Clusters, plant: Callable[[Clusters], None]) -> None:
+    plant(clusters)
+    done = clusters.run("apply", "k8s", *IMAGE)
+    assert len([line for line in done.stderr.splitlines() if "failed: " in line or "warning: " in line]) == 1, (
+        done.stderr
+    )
+    assert clusters.changes() == []
 
 
 def test_a_silent_mesh_is_told_from_a_silent_cluster(clusters: Clusters) -> None:
