@@ -22,7 +22,7 @@ from client.call.verdict import BROKEN, CONNECTED, FAILED, UNPROVEN
 from client.load.fleet import WorkerLost
 from client.load.result import document as load_document
 from client.load.run import hold
-from client.options import CallOptions, LoadOptions, Target
+from client.options import ARRIVALS, CallOptions, LoadOptions, Target
 from client.view import load
 from client.view.document import document, notes_for_store
 from client.view.junit import junit
@@ -142,6 +142,8 @@ def load_options(parsed: argparse.Namespace) -> LoadOptions:
     if "TalkMoreAnswerOne" in parsed.rpc and parsed.messages > _LONGEST_UPLOAD:
         raise usage.UsageError(f"--messages: TalkMoreAnswerOne takes at most {_LONGEST_UPLOAD}")
     concurrency = parsed.concurrency or (16 if parsed.rate is None else 1000)
+    if parsed.arrivals and parsed.rate is None:
+        raise usage.UsageError("--arrivals needs --rate: without it a call begins when another one ends")
     if (parsed.processes or 1) > concurrency:
         raise usage.UsageError(f"--processes: at most {concurrency}, for so many calls are in flight at once")
     return LoadOptions(
@@ -149,6 +151,7 @@ def load_options(parsed: argparse.Namespace) -> LoadOptions:
         mix=parsed.rpc,
         messages=parsed.messages,
         rate=parsed.rate,
+        arrivals=parsed.arrivals or "constant",
         concurrency=concurrency,
         warmup=parsed.warmup,
         duration=parsed.duration,
@@ -357,6 +360,11 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
         type=usage.rate,
         metavar="R",
         help="begin R calls a second, whatever becomes of them; latency counts from the intended start",
+    )
+    parser.add_argument(
+        "--arrivals",
+        choices=ARRIVALS,
+        help="how --rate spaces them: evenly, or at random as those of many users are (constant)",
     )
     parser.add_argument(
         "--concurrency",

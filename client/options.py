@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.calling.channel import Tls
 from grpc_tracing.headers.families import Metadata
+
+Arrivals = Literal["constant", "poisson"]
+ARRIVALS: Final[tuple[Arrivals, ...]] = ("constant", "poisson")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +33,16 @@ class Target:
 class LoadOptions:
     """`client load`: `mix` holds the RPCs in the order of the calls, an RPC as often as it weighs.
 
-    `rate` is in calls a second, None for a closed loop; `concurrency` the calls in flight at most; `messages` the
-    length of a stream; `warmup` and `duration` in seconds; `processes` None to take as many as are needed. Without
-    `judge` the hop records stay unread, which shows what reading them costs.
+    `rate` is in calls a second, None for a closed loop; `arrivals` how an open one spaces them; `concurrency` the
+    calls in flight at most; `messages` the length of a stream; `warmup` and `duration` in seconds; `processes` None to
+    take as many as are needed. Without `judge` the hop records stay unread, which shows what reading them costs.
     """
 
     target: Target
     mix: tuple[str, ...]
     messages: int = 3
     rate: float | None = None
+    arrivals: Arrivals = "constant"
     concurrency: int = 16
     warmup: float = 2.0
     duration: float = 30.0

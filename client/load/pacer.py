@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+
+def evenly(first: float, interval: float, count: int) -> Iterable[float]:
+    """One every `interval` seconds."""
+    return (first + number * interval for number in range(count))
+
+
+def at_random(first: float, seconds: float, count: int, chance: random.Random) -> Iterable[float]:
+    """Arrivals of a Poisson process of which `seconds` saw `count`: each anywhere, whatever the others do."""
+    return sorted(first + chance.uniform(0, seconds) for _ in range(count))
 
 
 class Pacer:
-    """Calls `due(intended)` on the event loop for each of `count` starts, in seconds of the monotonic clock.
+    """Calls `due(intended)` on the event loop for each of `starts`, in seconds of the monotonic clock, in order.
 
     The waiting is a thread's: an event loop's own timers are only as fine as a millisecond.
     """
 
-    def __init__(self, first: float, interval: float, count: int, due: Callable[[float], None]) -> None:
-        self._first = first
-        self._interval = interval
-        self._count = count
+    def __init__(self, starts: Iterable[float], due: Callable[[float], None]) -> None:
+        self._starts = starts
         self._due = due
         self._stopped = threading.Event()
 
@@ -32,8 +41,7 @@ class Pacer:
         self._stopped.set()
 
     def _wait(self, loop: asyncio.AbstractEventLoop, finished: asyncio.Event) -> None:
-        for number in range(self._count):
-            intended = self._first + number * self._interval
+        for intended in self._starts:
             while (pause := intended - time.monotonic()) > 0 and not self._stopped.is_set():
                 time.sleep(min(pause, 0.5))
             if self._stopped.is_set():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import cast
@@ -18,7 +19,7 @@ import uvloop
 
 from client.call.context import TraceContext, begins_a_trace, metadata, new_context
 from client.call.rpc import Landing, parsed
-from client.load.pacer import Pacer
+from client.load.pacer import Pacer, at_random, evenly
 from client.load.reading import Reader
 from client.load.tally import Tally
 from client.options import LoadOptions
@@ -162,7 +163,6 @@ class Stretch:
                 await asyncio.sleep(_AFTER_FAILURE)
 
     async def _open_loop(self, rate: float) -> None:
-        phase = self._phase
         gate = asyncio.Semaphore(self._share_of(self._options.concurrency))
         async with asyncio.TaskGroup() as group:
 
@@ -170,9 +170,15 @@ class Stretch:
                 self._tally.lateness.append(int((time.monotonic() - intended) * 1e6))
                 group.create_task(self._gated(gate, next(self._numbers), intended))
 
-            mine = self._share_of(round(phase.seconds * rate))
-            self._pacer = Pacer(phase.start + phase.index / rate, phase.workers / rate, mine, due)
+            self._pacer = Pacer(self._starts(rate), due)
             await self._pacer.run()
+
+    def _starts(self, rate: float) -> Iterable[float]:
+        phase = self._phase
+        mine = self._share_of(round(phase.seconds * rate))
+        if self._options.arrivals == "poisson":
+            return at_random(phase.start, phase.seconds, mine, random.Random())  # noqa: S311 - no secret
+        return evenly(phase.start + phase.index / rate, phase.workers / rate, mine)
 
     async def _gated(self, gate: asyncio.Semaphore, number: int, intended: float) -> None:
         async with gate:
