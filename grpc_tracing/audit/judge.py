@@ -14,12 +14,16 @@ from grpc_tracing.audit.chance import ALL, Calls, Key, Met, Trial
 from grpc_tracing.audit.facts import Layer
 from grpc_tracing.audit.ledger import Group, Ledger, Outs, Place, Times
 from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Needs, Problem, Route, Service, Word
-from grpc_tracing.audit.sampling import Sampling, by_cuts
+from grpc_tracing.audit.sampling import Sampling, by_beats, by_cuts
 
 _FALSE: Final = 0.001
 """The false discovery rate over all services and RPCs."""
 _RARE: Final = 1e-4
 """And each by itself is at least so rare."""
+_SUPPORTED: Final = 0.01
+"""Or so rare, where an instance continues none of the calls in that its fellows do."""
+_DUE: Final = 20
+"""Calls out that an instance would continue if it did as its fellows do: from so many on, none is no accident."""
 _LIKELY: Final = 0.001
 """So rare is what speaks for an RPC beside another one that is found."""
 _FEWEST: Final = 3
@@ -58,6 +62,12 @@ class Unit:
     """Whether calls come into the service at all, traced or not."""
     apart: Counter[Group]
     """Begun traces that nothing could be held against."""
+    silent: frozenset[str]
+    """The targets of which some instance begins traces alone, where its fellows continue the same calls in."""
+
+    @property
+    def passes_ids(self) -> bool:
+        return any(outs.by_request_id for outs in self.groups.values())
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
     """The verdict on all services, worst first; `missing` says what could not be read, `sampling` what is stated."""
     units = list(_units(ledger))
     found = _found(units)
-    sampling = sampling or by_cuts([_plainest(trials) for trials in found if trials])
+    sampling = sampling or _sampling(units, found)
     judged = [
         _judged(one, sampling) for unit, stands in zip(units, found, strict=True) for one in _tested(unit, stands)
     ]
@@ -110,6 +120,13 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
         problems=tuple(_problems(ledger)),
         missing=tuple(missing),
     )
+
+
+def _sampling(units: Sequence[Unit], found: Sequence[Mapping[Scope, Trial]]) -> Sampling | None:
+    """By cuts, unless the request id goes on: it carries Envoy's decision, so both halves are there or none is."""
+    cutting = [trials for unit, trials in zip(units, found, strict=True) if trials and not unit.passes_ids]
+    begun = (times.starts for unit in units for outs in unit.groups.values() for times in outs.began.values())
+    return by_cuts([_plainest(trials) for trials in cutting]) or by_beats(begun)
 
 
 def _plainest(found: Mapping[Scope, Trial]) -> Met:
@@ -156,7 +173,37 @@ def _unit(
         if not met:
             apart.update({group: sum(_begun_at(outs, instance)) for group, outs in groups.items()})
     reached = bool(into) or any((service, one) in places for one in Layer) or bool(_callers(ledger, service))
-    return Unit(groups, trials, entered, reached, apart)
+    silent = frozenset(group.target for group, outs in groups.items() if _is_silent(outs, into))
+    return Unit(groups, trials, entered, reached, apart, silent)
+
+
+def _is_silent(outs: Outs, into: Mapping[str, Mapping[str, Times]]) -> bool:
+    """Whether an instance that begins traces continues next to none of the calls in that its fellows continue."""
+    whole: Counter[tuple[str, str]] = Counter()
+    for continued, times in outs.whole.items():
+        whole[continued.instance, continued.route] += times
+    continuing = Counter[str]()
+    for (_, route), times in whole.items():
+        continuing[route] += times
+    entered = Counter(
+        {route: sum(len(one[route].starts) for one in into.values() if route in one) for route in continuing}
+    )
+    for instance, begun in _begun_by_instance(outs).items():
+        own = {route: len(times.starts) for route, times in into.get(instance, {}).items() if route in continuing}
+        due = sum(
+            taken * min(1.0, (continuing[route] - whole[instance, route]) / max(1, entered[route] - taken))
+            for route, taken in own.items()
+        )
+        if begun >= _FEWEST and due >= _DUE and sum(whole[instance, route] for route in own) <= 0.05 * due:
+            return True
+    return False
+
+
+def _begun_by_instance(outs: Outs) -> Counter[str]:
+    begun = Counter[str]()
+    for (instance, _), times in outs.began.items():
+        begun[instance] += len(times.starts)
+    return begun
 
 
 def _callers(ledger: Ledger, service: str) -> set[str]:
@@ -205,7 +252,9 @@ def _found(units: Sequence[Unit]) -> list[dict[Scope, Trial]]:
     chances = [trial.p for _, _, trial in tests]
     found: list[dict[Scope, Trial]] = [{} for _ in units]
     for (number, scope, trial), p, stands in zip(tests, chances, chance.significant(chances, _FALSE), strict=True):
-        if stands and p <= _RARE and trial.best.share >= _WEAKEST and trial.moments >= _FEWEST:
+        supported = p <= _SUPPORTED and scope.route == _EVERY and scope.target in units[number].silent
+        rare = supported or (stands and p <= _RARE)
+        if rare and trial.best.share >= _WEAKEST and trial.moments >= _FEWEST:
             found[number][scope] = trial
     return found
 

@@ -80,6 +80,44 @@ def test_a_cutter_of_whose_calls_one_in_a_hundred_is_sampled_is_no_job() -> None
     assert cutter.begun > 100
 
 
+def test_request_ids_that_go_on_tell_no_sampling_for_they_carry_the_decision() -> None:
+    few = replace(CUT, rate=200, sampling=0.01)
+    found = audit(replace(few, name="shop", passes_id=True), few)
+    assert {one.service: one.verdict for one in found.services} == {"shop": Word.CUTS, "cart": Word.CANNOT_TELL}
+    assert found.sampling is None
+
+
+@pytest.mark.parametrize("sampling", [1.0, 0.2])
+def test_the_beats_of_a_timer_tell_the_sampling_and_make_it_a_job(sampling: float) -> None:
+    found = audit(Traffic(rate=5, beat=0.5, seconds=1200, sampling=sampling))
+    assert [one.verdict for one in found.services] == [Word.JOB]
+    assert found.exit_code == 0
+    assert found.sampling
+    assert found.sampling.rate == pytest.approx(sampling, abs=0.06)
+    assert found.sampling.least < sampling
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_calls_out_at_random_have_no_beat(seed: int) -> None:
+    found = audit(Traffic(jobs=1, seconds=600, rate=1, seed=seed))
+    assert found.sampling is None
+
+
+def test_a_timer_beside_a_cut_of_which_one_in_a_hundred_is_sampled_makes_no_job_of_it() -> None:
+    few = replace(CUT, rate=200, sampling=0.01)
+    words = {one.service: one.verdict for one in audit(few, Traffic(name="shop", beat=1, sampling=0.2)).services}
+    assert words["cart"] is Word.CANNOT_TELL
+
+
+def test_an_instance_that_continues_no_call_in_where_its_fellows_do_is_named_by_fewer_calls() -> None:
+    """Of one call in 25: what time alone tells would not do."""
+    few = Traffic(rate=20, sampling=0.04, seconds=120, length_ms=100, seed=3)
+    fellows = [replace(few, instance=f"cart-{number}") for number in (2, 3)]
+    alone, beside = only(replace(few, cuts=True)), only(replace(few, cuts=True), *fellows)
+    assert alone.verdict is Word.CANNOT_TELL
+    assert (beside.verdict, beside.instances[0].instance) == (Word.PARTLY, "cart-1")
+
+
 def test_calls_out_of_an_instance_without_calls_in_are_no_job() -> None:
     found = only(WHOLE, replace(NO_CALLS_IN, instance="cart-2"), sampling=stated("1"))
     assert found.verdict is Word.CANNOT_TELL

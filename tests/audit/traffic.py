@@ -29,6 +29,8 @@ class Traffic:
     seconds: float = 60.0
     length_ms: float = 20.0
     jobs: float = 0.0
+    beat: float = 0.0
+    """Seconds between the calls out of a timer."""
     job_target: str = "stock"
     sampling: float = 1.0
     seed: int = 1
@@ -42,6 +44,11 @@ class Traffic:
             at = BEGIN + int(now * 1e9)
             yield self._span(_id(chance, 32), _id(chance, 16), "", "client", at, at + 5 * MS, self.job_target)
 
+        for number in range(int(self.seconds / self.beat) if self.beat else 0):
+            if chance.random() < self.sampling:
+                at = BEGIN + int((number * self.beat + chance.uniform(0, 0.02 * self.beat)) * 1e9)
+                yield self._span(_id(chance, 32), _id(chance, 16), "", "client", at, at + 5 * MS, self.job_target)
+
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
         trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
         end = at + int(self.length_ms * MS)
@@ -52,7 +59,7 @@ class Traffic:
         if sampled:
             yield self._span(trace, entered, "", "server", at, end, request=request)
         onward, parent = (_id(chance, 32), "") if self.cuts else (trace, entered)
-        if not (chance.random() < self.sampling if self.cuts else sampled):
+        if not (chance.random() < self.sampling if self.cuts and not self.passes_id else sampled):
             return
         request = request if self.passes_id else _id(chance, 16)
         yield self._span(onward, _id(chance, 16), parent, "client", at + MS, end - MS, "stock", request=request)
