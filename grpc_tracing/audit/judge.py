@@ -30,6 +30,8 @@ _FEWEST: Final = 3
 _FEWEST_FOR_JOB: Final = 20
 _ALL: Final = 0.8
 """From this share on, an RPC's calls out are cut, below it they are cut partly."""
+_GOES_ON: Final = 0.9
+"""An RPC of whose calls in so many are continued is not the one that cuts, where another one may be."""
 _EXCLUDED: Final = 0.25
 """A share of calls that follow a call in: where the interval ends below it, the calls out are a job's,"""
 _HIDDEN: Final = 0.1
@@ -62,6 +64,8 @@ class Unit:
     """Whether calls come into the service at all, traced or not."""
     apart: Counter[Group]
     """Begun traces that nothing could be held against."""
+    taken: Mapping[str, int]
+    """Calls in by RPC, over all instances."""
     silent: frozenset[str]
     """The targets of which some instance begins traces alone, where its fellows continue the same calls in."""
 
@@ -174,7 +178,7 @@ def _unit(
             apart.update({group: sum(_begun_at(outs, instance)) for group, outs in groups.items()})
     reached = bool(into) or any((service, one) in places for one in Layer) or bool(_callers(ledger, service))
     silent = frozenset(group.target for group, outs in groups.items() if _is_silent(outs, into))
-    return Unit(groups, trials, entered, reached, apart, silent)
+    return Unit(groups, trials, entered, reached, apart, counts, silent)
 
 
 def _is_silent(outs: Outs, into: Mapping[str, Mapping[str, Times]]) -> bool:
@@ -324,19 +328,21 @@ def _routes(one: Tested, cut: int) -> tuple[Route, ...]:
         shares, whole = {_EVERY: 1.0}, Counter({_EVERY: whole.total()})
     every = sum(shares.values())
     partly = _by_instance([one.outs]) or _by_instance(one.unit.groups.values())
-    names = sorted({*shares, *whole}, key=lambda name: -shares.get(name, 0.0))
+    names = sorted({*shares, *whole}, key=lambda name: (-shares.get(name, 0.0), name))
     cuts = {name: round(cut * shares.get(name, 0.0) / every) for name in names}
     routes = [_route(name, one.group.target, cuts[name], whole[name]) for name in names]
     return tuple(replace(route, verdict=Word.PARTLY) if partly and route.cut else route for route in routes)
 
 
-def _shares(one: Tested, whole: Mapping[str, int]) -> dict[str, float]:
+def _shares(one: Tested, whole: Counter[str]) -> dict[str, float]:
     """How the cut calls are spread over RPCs: by request ids, by the tests, or unknown (the empty name)."""
     if one.outs.by_request_id:
         return {name: float(times) for name, times in one.outs.by_request_id.items()}
     beyond = {name: max(0.0, trial.best.seen - trial.best.mean) for name, trial in one.trials.items() if name}
     if named := {name: beyond[name] for name in one.found if name}:
         named |= {name: beyond[name] for name, trial in one.trials.items() if name and trial.p < _LIKELY}
+        cutting = {name: amount for name, amount in named.items() if whole[name] < _GOES_ON * one.unit.taken[name]}
+        named = cutting if any(cutting.values()) else named
         return named if any(named.values()) else {_EVERY: 1.0}
     silent = {name: amount for name, amount in beyond.items() if amount and not whole.get(name)}
     return silent if sum(silent.values()) > 0.5 * sum(beyond.values()) else {_EVERY: 1.0}
@@ -406,7 +412,8 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
     counted = [one for one in groups if one.tested.group.layer is layer]
     cut, made = sum(one.cut for one in counted), sum(one.tested.outs.made for one in counted)
     routes = sorted(
-        (route for one in counted for route in one.routes), key=lambda one: (WORST.index(one.verdict), -one.calls_out)
+        (route for one in counted for route in one.routes),
+        key=lambda one: (WORST.index(one.verdict), -one.calls_out, one.called, one.out),
     )
     return Service(
         service=name,

@@ -111,7 +111,7 @@ def test_a_timer_beside_a_cut_of_which_one_in_a_hundred_is_sampled_makes_no_job_
 
 def test_an_instance_that_continues_no_call_in_where_its_fellows_do_is_named_by_fewer_calls() -> None:
     """Of one call in 25: what time alone tells would not do."""
-    few = Traffic(rate=20, sampling=0.04, seconds=120, length_ms=100, seed=3)
+    few = Traffic(rate=20, sampling=0.04, seconds=120, length_ms=100, seed=11)
     fellows = [replace(few, instance=f"cart-{number}") for number in (2, 3)]
     alone, beside = only(replace(few, cuts=True)), only(replace(few, cuts=True), *fellows)
     assert alone.verdict is Word.CANNOT_TELL
@@ -134,6 +134,12 @@ def test_the_rpc_that_cuts_is_told_from_the_one_that_does_not() -> None:
     found = only(Traffic(cuts=True, rpc="shop.Cart/Watch"), WHOLE)
     words = {route.called: route.verdict for route in found.routes}
     assert words == {"shop.Cart/Watch": Word.CUTS, "shop.Cart/Get": Word.WHOLE}
+
+
+def test_an_rpc_whose_calls_go_on_is_not_named_for_being_in_whenever_the_one_that_cuts_is() -> None:
+    found = only(Traffic(cuts=True, rpc="shop.Cart/Watch", twin=True))
+    words = {route.called: route.verdict for route in found.routes}
+    assert words == {"shop.Cart/Watch": Word.CUTS, "shop.Cart/List": Word.WHOLE}
 
 
 def test_the_instance_that_cuts_is_named_first() -> None:

@@ -25,6 +25,8 @@ class Traffic:
     sdk: bool = False
     behind: bool = False
     """A sidecar before the SDK, whose headers the SDK does not read."""
+    twin: bool = False
+    """With each call in comes one by another RPC, `shop.Cart/List`, which is whole."""
     rate: float = 20.0
     seconds: float = 60.0
     length_ms: float = 20.0
@@ -52,6 +54,8 @@ class Traffic:
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
         trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
         end = at + int(self.length_ms * MS)
+        if self.twin:
+            yield from replace(self, twin=False, cuts=False, rpc="shop.Cart/List")._call(chance, at)
         if self.behind:
             before = replace(self, sdk=False)
             yield before._span(_id(chance, 32), _id(chance, 16), "", "server", at - MS // 2, end + MS // 2)
