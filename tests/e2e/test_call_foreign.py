@@ -130,6 +130,7 @@ ROOT_ID, SELF = "Root=1-67891233-abcdef012345678912345678", "Self=1-67891234-124
 EITHER_ORDER = (f"{ROOT_ID};{SELF}", f"{SELF};{ROOT_ID}")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("value", cells(EITHER_ORDER, EITHER_ORDER[:1]))
 async def test_amazons_header_is_held_by_its_root_in_either_order(tmp_path: Path, value: str) -> None:
     sent = ("--rpc", "Talk", "--json", "-H", f"x-amzn-trace-id: {value}")
@@ -168,6 +169,7 @@ async def test_the_newer_samples_answers_are_counted_and_it_says_so() -> None:
     assert (strict.code, strict.json["verdict"]) == (1, "failed"), strict
 
 
+@pytest.mark.full
 def test_our_own_chain_under_the_newer_name_is_connected_and_needs_no_leniency(tmp_path: Path) -> None:
     with chain(tmp_path) as whole:
         ended = client("call", "--target", whole.target, "--service", "hello.LandingService", "--json")

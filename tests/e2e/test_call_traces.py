@@ -131,6 +131,7 @@ def test_with_propagation_off_the_pieces_are_counted_and_the_hops_blamed(
         assert all(f": {traces} traces, expected 1" in problem for problem in made["problems"])
 
 
+@pytest.mark.full
 def test_a_lane_that_svc2_drops_is_blamed_on_svc2() -> None:
     with mesh("--propagate", "svc2=w3c") as one:
         # x-request-id is on no list of svc2's then either.
@@ -160,6 +161,7 @@ def test_without_sidecars_the_missing_spans_are_told(tmp_path: Path) -> None:
     assert problem.startswith("the backend has no span of a sidecar for this call")
 
 
+@pytest.mark.full
 def test_a_deadline_names_the_deepest_hop_that_left_a_span() -> None:
     with mesh("--faults", "svc2=delay:30s:100%") as one:
         ended = call(one, "--rpc", "Talk", "--json", "--timeout", "500ms")

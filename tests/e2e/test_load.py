@@ -194,6 +194,7 @@ def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_it_with_what_it_has(whole: Chain) -> None:
     with running_load(whole.target) as process:
         process.send_signal(signal.SIGINT)

@@ -70,6 +70,7 @@ def test_each_service_learns_its_callers_identity_and_the_lane_goes_to_its_end(f
         assert all(key in {header.key for header in hop.headers} for hop in hops), key
 
 
+@pytest.mark.full
 def test_two_services_are_a_chain() -> None:
     calls = requester("--hops", "2")
     assert [(one["verdict"], one["path"], one["spans"]) for one in calls] == [
@@ -89,6 +90,7 @@ def test_the_hop_that_does_not_forward_is_named() -> None:
     assert any(problem.startswith("svc4 ") for problem in one["problems"]), one["problems"]
 
 
+@pytest.mark.full
 def test_a_fault_strikes_at_a_later_service_and_a_foreign_hop_stands_in_for_one() -> None:
     foreign = f"svc3='{sys.executable}' -m tests.mesh.foreign_hop nothing"
     with mesh("--hops", "4", "--faults", "svc4=delay:300ms:100%", "--run", foreign) as one:

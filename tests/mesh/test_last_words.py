@@ -32,7 +32,7 @@ def test_last_words_of_a_process_that_ended_are_spelled_out() -> None:
 
 @pytest.fixture(scope="module")
 def talkative() -> Iterator[Mesh]:
-    with mesh(*saying(EVIL, f"exec {sys.executable} -m svc2")) as one:
+    with mesh(*saying(EVIL, f"exec '{sys.executable}' -m svc2")) as one:
         yield one
 
 

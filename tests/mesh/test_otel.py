@@ -55,6 +55,7 @@ def test_svc2_alone_leaves_four_spans_and_all_is_connected() -> None:
             assert (spans["svc1"], spans["svc2"], spans["svc3"]) == (2, 4, 1), answer["rpc"]
 
 
+@pytest.mark.full
 def test_all_three_are_connected_and_each_record_says_what_its_sdk_wrote() -> None:
     with mesh(TALK_OTEL="1") as one:
         ended = call(one, "--json")

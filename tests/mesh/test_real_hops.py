@@ -118,6 +118,7 @@ def _holds(ended: Finished, said: Said) -> None:
     assert said.words in ended.out
 
 
+@pytest.mark.full
 def test_a_hop_that_ends_during_the_call_is_a_failure_that_names_it() -> None:
     command = f"'{sys.executable}' -m tests.mesh.foreign_hop like-go"
     with mesh("--run", f"svc2={command}") as one:

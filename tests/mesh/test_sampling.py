@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from tests.mesh.support import call, mesh
 
@@ -10,6 +11,7 @@ CALLS = 60
 ID = "0af7651916cd43dd8448eb211c80319c"
 
 
+@pytest.mark.full
 def test_a_share_of_the_traces_is_kept_and_whole_and_so_is_one_that_comes_sampled() -> None:
     with mesh("--hops", "2", "--sampling", "10") as one:
         ids = {call(one.target).trace_ids[0] for _ in range(CALLS)}

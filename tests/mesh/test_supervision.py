@@ -337,6 +337,7 @@ def test_without_envoys_the_services_stand_alone() -> None:
         assert call(one.target).code is OK
 
 
+@pytest.mark.full
 def test_without_identities_there_are_no_certificates() -> None:
     with mesh("--no-mtls") as one:
         assert not list((one.state / "identities").iterdir())
@@ -344,6 +345,7 @@ def test_without_identities_there_are_no_certificates() -> None:
         assert call(one.target).path == ["svc1", "svc2", "svc3"]
 
 
+@pytest.mark.full
 def test_settings_of_the_services_come_from_the_environment_and_the_wiring_does_not(state: Path) -> None:
     one = Mesh(state)
     settings = {"TALK_LOG_FORMAT": "text", "TALK_NAME": "svc9", "TALK_NEXT_HOP": "none"}

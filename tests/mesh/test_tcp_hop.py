@@ -9,12 +9,13 @@ from chain import topology
 from mesh.errors import MeshError
 from mesh.options import Options
 from tests.mesh.support import ANY_PORTS, Mesh, call, run, state_directory
+from tests.support.cells import rows
 
 HOP = f"'{sys.executable}' -m tests.mesh.tcp_hop {{host}} {{port}} {{next_host}} {{next_port}}"
 SAYS = "on TCP ports of 127.0.0.1, which anyone on this machine can call"
 
 
-@pytest.mark.parametrize(("options", "names"), [((), "svc2"), (("--no-mesh",), "svc2, svc3")])
+@pytest.mark.parametrize(("options", "names"), rows([((), "svc2"), (("--no-mesh",), "svc2, svc3")], [((), "svc2")]))
 def test_it_stands_in_a_services_place_and_a_line_says_who_can_call_it(options: tuple[str, ...], names: str) -> None:
     with state_directory() as directory:
         one = Mesh(directory)

@@ -19,6 +19,7 @@ from grpc_tracing.headers.reading import read, same_trace
 from tests.propagation.hop import KINDS, OPTIONS, PATTERNS
 from tests.propagation.leaf import Leaf, serve
 from tests.propagation.table import AIO_STREAMS, COLUMNS, ROWS, TRACE, outcome
+from tests.support.cells import cells
 from tests.support.processes import ROOT, environment
 from tests.talk.instrumented import TOOLS
 
@@ -91,13 +92,11 @@ def running(way: Way, instrumented: Path | None) -> Iterator[Hop]:
             process.kill()
 
 
-BRIEF: Final = ("interceptors alone", "hand-made", "interceptors under OpenTelemetry, auto")
+BRIEF: Final = ("interceptors alone", "hand-made")
 """Those of the default run."""
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(way, marks=[] if way in BRIEF else pytest.mark.long) for way in WAYS]
-)
+@pytest.fixture(scope="module", params=cells(WAYS, BRIEF))
 def hop(request: pytest.FixtureRequest) -> Iterator[Hop]:
     way = WAYS[request.param]
     plain = not way.tool and "OpenTelemetry" not in way.mode

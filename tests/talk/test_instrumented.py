@@ -12,6 +12,7 @@ import pytest
 
 from chain.greetings import GREETINGS
 from protos import hop_pb2, landing_pb2
+from tests.support.cells import cells
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import service
 from tests.support.stub import Metadata, Stub, ask, connect, path, records
@@ -77,7 +78,7 @@ def error(pattern: Pattern, stub: Stub, data: tuple[str, ...] = THREE) -> Any:
     return raised.value
 
 
-@pytest.fixture(scope="module", params=TOOLS)
+@pytest.fixture(scope="module", params=cells(TOOLS, list(TOOLS)[:1]))
 def tool(request: pytest.FixtureRequest, instrumented: Path) -> Tool:
     return Tool(request.param, instrumented)
 
