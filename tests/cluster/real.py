@@ -43,7 +43,8 @@ class Cluster:
             self.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all(objects))
 
     def up(self, *options: str, place: str = "k8s") -> Done:
-        return self.run("apply", place, "--image", self.image, "--mesh-image", self.mesh_image, *options)
+        images = ("--image", self.image, "--mesh-image", self.mesh_image)
+        return self.run("apply", place, *images, *options)
 
     def test(self, *options: str, place: str = "k8s") -> Done:
         return self.run("test", place, *options)
@@ -68,11 +69,21 @@ class Cluster:
             for one in workloads:
                 self.kubectl(*verb[:2], one, "--namespace", namespace, *verb[2:])
 
+    def newest(self, where: str, workload: str) -> str:
+        """The name of a workload's newest pod: one on its way out knows what it was told before."""
+        labels = json.loads(self.kubectl("get", workload, "--namespace", where, "--output", "json"))["spec"]["selector"]
+        selector = ",".join(f"{key}={value}" for key, value in labels["matchLabels"].items())
+        text = self.kubectl("get", "pods", "--namespace", where, "--selector", selector, "--output", "json")
+        pods = [one["metadata"] for one in json.loads(text)["items"] if "deletionTimestamp" not in one["metadata"]]
+        name: str = max(pods, key=lambda one: one["creationTimestamp"])["name"]
+        return name
+
     def told(self, pod: tuple[str, str]) -> Sequence[Object]:
         """The listeners that a workload's proxy has."""
-        where, target = pod
+        where, workload = pod
         request = ("pilot-agent", "request", "GET", "config_dump?resource=dynamic_listeners")
-        text = self.kubectl("exec", "--namespace", where, target, "--container", "istio-proxy", "--", *request)
+        newest = self.newest(where, workload)
+        text = self.kubectl("exec", "--namespace", where, newest, "--container", "istio-proxy", "--", *request)
         found: list[Object] = json.loads(text).get("configs", [])
         return found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.deploy.kubernetes.scenes import (
     Scene,
     real_scenes,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -31,12 +33,6 @@ PODS = {
     id(API_GATEWAY): (NAMESPACE, "deploy/grpc-tracing-istio"),
     id(WAYPOINT): (NAMESPACE, "deploy/waypoint"),
 }
-_PUSHED_WITHIN = 3.0
-"""Seconds for a push; a change that concerns a proxy's listeners not at all brings none."""
-_SETTLED_AFTER = 0.7
-_SECOND = 1.05
-"""Telemetries are as old as the API server says, in whole seconds."""
-
 A_WAYPOINT: Object = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "Gateway",
@@ -47,6 +43,10 @@ A_WAYPOINT: Object = {
     },
 }
 
+_ASKED_AGAIN_AFTER = 4.0
+"""Seconds."""
+_AS_DEPLOYED: Object = {"default": {}, "annotation": {}}
+
 
 class Stage:
     """The cluster, and what the last scene left in its mesh's configuration."""
@@ -54,16 +54,27 @@ class Stage:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.config = yaml.safe_load(self._map()["data"]["mesh"])
-        self.started_with: Object = {}
+        self.started_with: dict[tuple[str, str], Object] = {}
         self.pilot = 1.0
+        self._pushes = itertools.count()
 
     def _map(self) -> Object:
         text = self.cluster.kubectl("get", "configmap", "istio", "--namespace", MESH_NAMESPACE, "--output", "yaml")
         found: Object = yaml.safe_load(text)
         return found
 
-    def configure(self, config: Mapping[str, Any]) -> None:
-        patch = yaml.safe_dump({"data": {"mesh": yaml.safe_dump(dict(config))}})
+    def configure(self, config: Mapping[str, Any]) -> str:
+        """The format of the access log from here on: a listener that has it was made from this, and from all before."""
+        mark = f"push {next(self._pushes)}\n"
+        log = {"accessLogFile": "/dev/null", "accessLogFormat": mark}
+        self._patch(dict(config) | log)
+        return mark
+
+    def give_back(self) -> None:
+        self._patch(self.config)
+
+    def _patch(self, config: Object) -> None:
+        patch = yaml.safe_dump({"data": {"mesh": yaml.safe_dump(config)}})
         where = ("configmap", "istio", "--namespace", MESH_NAMESPACE)
         self.cluster.kubectl("patch", *where, "--type", "merge", "--patch", patch)
 
@@ -74,17 +85,22 @@ class Stage:
         variable = f"PILOT_TRACE_SAMPLING={percentage:g}" if percentage != 1 else "PILOT_TRACE_SAMPLING-"
         self.cluster.kubectl("set", "env", "deploy/istiod", "--namespace", MESH_NAMESPACE, variable)
         self.cluster.kubectl("rollout", "status", "deploy/istiod", "--namespace", MESH_NAMESPACE, "--timeout=120s")
-        time.sleep(5)  # the old istiod's connections end with it, and the proxies find the new one
+        # The old one pushes until it has gone.
+        wait_for(lambda: len(self._istiods()) == 1, "one istiod alone")
+
+    def _istiods(self) -> list[str]:
+        its = ("--namespace", MESH_NAMESPACE, "--selector", "app=istiod", "--output", "name")
+        return self.cluster.kubectl("get", "pods", *its).split()
 
     def start_proxies_with(self, default: Object, annotation: Object, pods: list[tuple[str, str]]) -> None:
         """defaultConfig and the annotation hold for proxies started since."""
-        if (wanted := {"default": default, "annotation": annotation}) == self.started_with:
-            return
-        self.started_with = wanted
-        self._annotate(annotation)
-        for where, workload in pods:
+        wanted = {"default": default, "annotation": annotation}
+        late = [pod for pod in pods if self.started_with.get(pod, _AS_DEPLOYED) != wanted]
+        if late:
+            self._annotate(annotation)
+        for where, workload in late:
             self.cluster.restart(where, workload)
-        time.sleep(2)
+            self.started_with[where, workload] = wanted
 
     def _annotate(self, annotation: Object) -> None:
         base = {"holdApplicationUntilProxyStarts": True, "terminationDrainDuration": "1s"}
@@ -97,18 +113,48 @@ class Stage:
         for line in self.cluster.kubectl("get", "telemetries", "-A", "--no-headers").splitlines():
             where, name = line.split()[:2]
             self.cluster.kubectl("delete", "telemetry", name, "--namespace", where)
-        for number, age in enumerate(sorted({created for created, _ in telemetries})):
-            time.sleep(_SECOND if number else 0)
+        before = ""
+        for age in sorted({created for created, _ in telemetries}):
+            self._wait_for_a_second_after(before)
             self.cluster.apply(*(one for created, one in telemetries if created == age))
+            before = self._second()
 
-    def versions(self, pods: list[tuple[str, str]]) -> list[Any]:
-        return [[one.get("active_state", {}).get("last_updated") for one in self.cluster.told(pod)] for pod in pods]
+    def _wait_for_a_second_after(self, before: str) -> None:
+        """Telemetries are as old as the API server says, in whole seconds."""
+        wait_for(lambda: self._second() > before, "the API server's next second")
 
-    def wait_for_the_push(self, pods: list[tuple[str, str]], before: list[Any]) -> None:
-        deadline = time.monotonic() + _PUSHED_WITHIN
-        while self.versions(pods) == before and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(_SETTLED_AFTER)
+    def _second(self) -> str:
+        asked = ("configmap", "clock", "--dry-run=server", "--output", "jsonpath={.metadata.creationTimestamp}")
+        return self.cluster.kubectl("create", *asked)
+
+    def push(self, config: Mapping[str, Any], workloads: Sequence[Workload]) -> None:
+        """Until all that is read of these proxies was made from this configuration and from all applied before.
+
+        istiod may merge a push for the mesh's configuration with one for a pod, and then pushes for the pod alone.
+        """
+        mark, asked = self.configure(config), time.monotonic()
+
+        def arrived() -> bool:
+            nonlocal mark, asked
+            if time.monotonic() > asked + _ASKED_AGAIN_AFTER:
+                mark, asked = self.configure(config), time.monotonic()
+            return all(self._has(mark, one) for one in workloads)
+
+        wait_for(arrived, f"the push to {[PODS[id(one)] for one in workloads]}")
+
+    def _has(self, mark: str, workload: Workload) -> bool:
+        listeners = self.cluster.told(PODS[id(workload)])
+        read = [_chosen(listeners, *LISTENERS[workload.kind, one]) for one in workload.directions]
+        return all(managers and all(_format(one) == mark for one in managers) for managers in read)
+
+
+def _format(manager: Object) -> str | None:
+    """Of the first access log."""
+    log: Object = next(iter(manager.get("access_log", [])), {})
+    found: str | None = (
+        log.get("typed_config", {}).get("log_format", {}).get("text_format_source", {}).get("inline_string")
+    )
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +170,12 @@ def stage(mesh: Cluster) -> Iterator[Stage]:
     yield found
     found.put([])
     found.sample_by_pilot(1.0)
-    found.configure(found.config)
+    found.give_back()
     mesh.kubectl("label", "namespace", NAMESPACE, "istio.io/use-waypoint-")
     mesh.kubectl("delete", "gateways.gateway.networking.k8s.io/waypoint", "--namespace", NAMESPACE)
     mesh.kubectl("delete", "gateways.networking.istio.io/old-way-in", "--namespace", NAMESPACE)
     mesh.kubectl("delete", "namespace", *OTHERS)
+    mesh.run("apply", "k8s", "down")  # svc2's annotation would be somebody else's to the next apply
 
 
 OTHERS = ("mesh-root", "other")
@@ -157,17 +204,13 @@ def _managers(found: Any) -> Iterator[Object]:
             yield from _managers(one)
 
 
-def _said(listeners: Any, name: str, prefix: str) -> str | None:
-    """As sampling.json writes it; all connection managers of a direction say the same.
+def _chosen(listeners: Sequence[Object], name: str, prefix: str) -> list[Object]:
+    """The connection managers of a direction.
 
     name: a part of the listener's name; prefix: what the manager's stat prefix begins with.
     """
-    chosen = [one["active_state"] for one in listeners if name in one["name"] and "active_state" in one]
-    assert chosen, (name, [one["name"] for one in listeners])
-    managers = [one for one in _managers(chosen) if one["stat_prefix"].startswith(prefix)]
-    assert managers, (name, prefix)
-    (found,) = {_tracing(one) for one in managers}
-    return found
+    active = [one["active_state"] for one in listeners if name in one["name"] and "active_state" in one]
+    return [one for one in _managers(active) if one["stat_prefix"].startswith(prefix)]
 
 
 def _tracing(manager: Object) -> str | None:
@@ -187,7 +230,10 @@ LISTENERS = {
 
 
 def _read(stage: Stage, workload: Workload, direction: str) -> str | None:
-    return _said(stage.cluster.told(PODS[id(workload)]), *LISTENERS[workload.kind, direction])
+    """As sampling.json writes it; all connection managers of a direction say the same."""
+    managers = _chosen(stage.cluster.told(PODS[id(workload)]), *LISTENERS[workload.kind, direction])
+    (found,) = {_tracing(one) for one in managers}
+    return found
 
 
 def _created(telemetry: Object) -> int:
@@ -207,14 +253,13 @@ def _costs(scene: Scene | Object) -> str:
     return f"{scene['defaultConfig']}"
 
 
-def _play(stage: Stage, scene: Scene | Object, pods: list[tuple[str, str]]) -> None:
+def _play(stage: Stage, scene: Scene | Object, workloads: Sequence[Workload]) -> None:
     if isinstance(scene, Scene):
         telemetries, config, pilot = scene.telemetries, dict(scene.mesh), scene.pilot
         annotation = scene.proxy_config
     else:
         telemetries, pilot, annotation = scene["telemetries"], 1.0, {}
         config = {**scene["mesh"], "defaultConfig": scene["defaultConfig"]}
-    before = stage.versions(pods)
     base = {
         key: value
         for key, value in stage.config.items()
@@ -222,11 +267,12 @@ def _play(stage: Stage, scene: Scene | Object, pods: list[tuple[str, str]]) -> N
     }
     discovery = {"discoveryAddress": f"istiod.{MESH_NAMESPACE}.svc:15012"}
     default = config.pop("defaultConfig", {})
-    stage.configure({"extensionProviders": PROVIDERS} | base | config | {"defaultConfig": discovery | default})
-    stage.put([(_created(one), _plain(one)) for one in telemetries])
     stage.sample_by_pilot(pilot)
-    stage.start_proxies_with(default, annotation, pods)
-    stage.wait_for_the_push(pods, before)
+    stage.put([(_created(one), _plain(one)) for one in telemetries])
+    whole = {"extensionProviders": PROVIDERS} | base | config | {"defaultConfig": discovery | default}
+    stage.push(whole, workloads)
+    stage.start_proxies_with(default, annotation, [PODS[id(one)] for one in workloads])
+    stage.push(whole, workloads)
 
 
 _REAL: list[Object] = sorted(real_scenes(), key=_costs)
@@ -235,7 +281,7 @@ _OWN: list[Scene] = sorted(SCENES, key=_costs)
 
 @pytest.mark.parametrize("scene", _REAL, ids=lambda scene: scene["scene"])
 def test_sampling_json_is_what_istiod_pushes(stage: Stage, scene: Object) -> None:
-    _play(stage, scene, [PODS[id(GATEWAY)], PODS[id(SVC2)]])
+    _play(stage, scene, [GATEWAY, SVC2])
     found = {
         "gateway": _read(stage, GATEWAY, "out"),
         "svc2_in": _read(stage, SVC2, "in"),
@@ -249,6 +295,6 @@ def test_sampling_json_is_what_istiod_pushes(stage: Stage, scene: Object) -> Non
 def test_our_own_scenes_are_what_istiod_pushes(stage: Stage, scene: Scene) -> None:
     if scene.workload is WAYPOINT and "istio-waypoint" not in stage.cluster.kubectl("get", "gatewayclasses"):
         pytest.skip("no waypoints: the istiod runs without PILOT_ENABLE_AMBIENT=true")
-    _play(stage, scene, [PODS[id(scene.workload)]])
+    _play(stage, scene, [scene.workload])
     found = {one: _read(stage, scene.workload, one) for one in scene.workload.directions}
     assert found == scene.expected
