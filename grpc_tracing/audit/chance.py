@@ -329,8 +329,8 @@ class _Grid:
 
 
 def _distinct(keys: Times, calls: Times, size: int) -> Times:
-    pairs = np.unique(keys * (calls.max(initial=0) + 1) + calls)
-    return np.bincount(pairs // (calls.max(initial=0) + 1), minlength=size)
+    width = int(calls.max()) + 1 if calls.size else 1
+    return np.bincount(np.unique(keys * width + calls) // width, minlength=size)
 
 
 def _margins(amounts: _Amounts, reduced: Callable[[_Amounts], _Amounts] = lambda one: one) -> dict[Key, float]:
