@@ -329,7 +329,7 @@ class _Grid:
 
 
 def _distinct(keys: Times, calls: Times, size: int) -> Times:
-    width = int(calls.max()) + 1 if calls.size else 1
+    width = int(np.max(calls)) + 1 if calls.size else 1
     return np.bincount(np.unique(keys * width + calls) // width, minlength=size)
 
 
