@@ -127,7 +127,7 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
 
 
 def _sampling(units: Sequence[Unit], found: Sequence[Mapping[Scope, Trial]]) -> Sampling | None:
-    """By cuts, unless the request id goes on: it carries Envoy's decision, so both halves are there or none is."""
+    """By cuts, unless the request id goes on: where it carries Envoy's decision, both halves are there or none is."""
     cutting = [trials for unit, trials in zip(units, found, strict=True) if trials and not unit.passes_ids]
     begun = (times.starts for unit in units for outs in unit.groups.values() for times in outs.began.values())
     return by_cuts([_plainest(trials) for trials in cutting]) or by_beats(begun)
