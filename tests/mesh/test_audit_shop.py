@@ -37,7 +37,7 @@ def beating_faster(text: str) -> str:
 @pytest.mark.full
 @pytest.mark.parametrize("mended", [False, True], ids=["two cut", "mended"])
 def test_who_cuts_is_named_and_nobody_else(tmp_path: Path, mended: bool) -> None:
-    """cart is called by streams alone here, by unary calls in the ten minutes of docs/audit.md too."""
+    """By unary calls alone, which cart passes on: its streams are in the ten minutes of docs/audit.md."""
     text = beating_faster(EXAMPLE.read_text())
     if mended:
         text = text.replace("propagate: [x-request-id]", "").replace("propagate: {streams: none}", "")
