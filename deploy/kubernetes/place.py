@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from chain import topology
-from deploy.kubernetes import applying, fields, manifests, removal, rollout, status, testing, tracing
+from deploy.kubernetes import applying, fields, manifests, removal, rollout, sbom, status, testing, tracing
 from deploy.kubernetes.checks import check
 from deploy.kubernetes.findings import Target
 from deploy.kubernetes.gateway import GATEWAY, Gateway
@@ -62,6 +63,7 @@ def parser(place: str) -> Parser:
     add("--image", metavar="IMAGE", help="of the services, where the cluster can pull it")
     add("--mesh-image", metavar="IMAGE", help="of the client and the trace store [that of --image, its tag with -mesh]")
     add("--build", action="store_true", help="build both images under these names first")
+    add("--sbom", metavar="FILE", type=Path, help="and write what is in them, as CycloneDX's JSON")
     add("--push", action="store_true", help="and push them to their registry")
     add("--dry-run", action="store_true", help="show what would change on which server, and change nothing")
     add("--take-over", action="store_true", help="also set the fields that somebody else has set")
@@ -179,6 +181,10 @@ def _images(parsed: argparse.Namespace, objects: list[Object]) -> Images | None:
     """The names to deploy; None where the overlay names published ones by itself."""
     if parsed.push and not (parsed.build and parsed.image):
         raise DeployError("--push needs --build and --image REGISTRY/NAME:TAG, the name to push it under")
+    if parsed.sbom:
+        if not parsed.build:
+            raise DeployError("--sbom needs --build: it tells what was built")
+        sbom.check(parsed.sbom)
     if parsed.image:
         return Images.named(parsed.image, parsed.mesh_image)
     if not manifests.needs_images(objects):
@@ -217,6 +223,9 @@ def _provide(place: str, parsed: argparse.Namespace, images: Images) -> None:
     for target, name in names.items():
         say(place, f"building {name}")
         _docker("build", "--target", target, "--tag", name, *base, str(ROOT))
+    if parsed.sbom:
+        say(place, f"writing {parsed.sbom}")
+        sbom.write(parsed.sbom, names, sbom.base_image(os.environ))
     for name in names.values() if parsed.push else ():
         say(place, f"pushing {name}")
         _docker("push", name)

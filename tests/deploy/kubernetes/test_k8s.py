@@ -122,6 +122,7 @@ def _overlay_of_the_user_s(folder: Path, more: str) -> Path:
 WRONG_USE = [
     (("--overlay", "nowhere", *IMAGE), "no overlay nowhere: --overlay takes ambient, asm, faults, gateway-api, istio"),
     (("--push", *IMAGE), "--push needs --build and --image"),
+    (("--sbom", "sbom.json", *IMAGE), "--sbom needs --build: it tells what was built"),
     (("--image", "a@sha256:00"), "a@sha256:00 names a digest: --mesh-image names the other image"),
 ]
 
