@@ -6,6 +6,7 @@ It is asked of the images themselves, so it tells what a build put into them, on
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,8 @@ def check(path: Path) -> None:
         raise DeployError(f"--sbom {path}: it is a folder: name a file")
     if not path.parent.is_dir():
         raise DeployError(f"--sbom {path}: there is no folder {path.parent}: make it, or name a file elsewhere")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise DeployError(f"--sbom {path}: it may not be written: name a file elsewhere")
     try:
         import cyclonedx  # noqa: F401, PLC0415 not every deployment wants it
     except ImportError as error:
