@@ -280,9 +280,12 @@ def test_an_unknown_authority_of_the_backend_is_named_and_costs_no_verdict(recor
     with _https(files) as url:
         unknown = talked(recording.target, "--traces", url)
         known = talked(recording.target, "--traces", url, "--traces-ca", files.ca)
-    assert (unknown.verdict, known.verdict) == ("connected", "connected")
+        elsewhere = url.replace("127.0.0.1", "localhost")
+        mismatch = talked(recording.target, "--traces", elsewhere, "--traces-ca", files.ca)
+    assert (unknown.verdict, known.verdict, mismatch.verdict) == ("connected", "connected", "connected")
     assert "shows a certificate of an unknown CA: give --traces-ca FILE" in said(unknown)
-    assert "unknown CA" not in said(known)
+    assert "shows a certificate" not in said(known)
+    assert "shows a certificate that does not hold: Hostname mismatch" in said(mismatch)
 
 
 @contextmanager
