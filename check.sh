@@ -96,6 +96,7 @@ lint_and_types() {
 }
 
 [ "$chosen" = --rest ] || lint_and_types
-# A worker for each core; tests/conftest.py says which tests stay together.
-exec .venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadgroup \
+# Three workers for two cores, for tests wait as much as they compute; tests/conftest.py says which stay together.
+workers=$(($(getconf _NPROCESSORS_ONLN) * 3 / 2))
+exec .venv/bin/python -m pytest -n "$workers" --maxprocesses 8 --dist loadgroup \
   --hypothesis-profile "$examples" -m "$marks" "$@"

@@ -127,6 +127,7 @@ def by_service(fails: Callable[[str], Answer]) -> Callable[[str], Answer]:
     return answer
 
 
+@pytest.mark.full
 async def test_500_for_half_of_the_pages_is_unproven_and_names_them(tmp_path: Path) -> None:
     async with http_stub(by_service(lambda _: (500, b""))) as url:
         ended = await asyncio.to_thread(audit, tmp_path, url, "--last", "10m")
@@ -138,6 +139,7 @@ async def test_500_for_half_of_the_pages_is_unproven_and_names_them(tmp_path: Pa
     assert not any(secret in ended.everything for secret in SECRETS)
 
 
+@pytest.mark.full
 async def test_what_came_in_time_is_judged_and_the_rest_is_missing(tmp_path: Path) -> None:
     async with http_stub(by_service(lambda _: None)) as url:
         ended = await asyncio.to_thread(audit, tmp_path, url, "--last", "10m", "--wait", "3s")

@@ -101,6 +101,7 @@ def _python_without(module: str, path: Path) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.full
 def test_a_first_run_installs_and_says_so_in_a_line(checkout: Checkout) -> None:
     assert checkout.run() == (0, [f"setup: installing 1 packages into {checkout.root}/.venv, once"])
     assert checkout.runs(f"{SETTLED}; import proxy")

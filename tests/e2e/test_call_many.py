@@ -39,6 +39,7 @@ def test_a_terminal_sees_how_far_they_are_once_they_take_two_seconds(slow: str) 
     assert found[0] > 30, "nothing is said before two seconds have passed"
 
 
+@pytest.mark.full
 def test_elsewhere_it_is_a_plain_line(slow: str) -> None:
     ended = client(*CALLS, "--target", slow)
     assert re.fullmatch(r"calling 127\.0\.0\.1:\d+: \d+ of 200 calls …\n", ended.err), ended.err

@@ -141,6 +141,7 @@ def test_a_lane_that_svc2_drops_is_blamed_on_svc2() -> None:
     assert "x-asm-prefer-tag" in problem
 
 
+@pytest.mark.full
 def test_a_dead_trace_store_fails_no_call_and_is_told() -> None:
     with mesh() as one:
         one.kill("traces")
@@ -152,6 +153,7 @@ def test_a_dead_trace_store_fails_no_call_and_is_told() -> None:
         assert (made["status"], made["verdict"], made["spans"], made["edges"]) == ("OK", "connected", None, None)
 
 
+@pytest.mark.full
 def test_without_sidecars_the_missing_spans_are_told(tmp_path: Path) -> None:
     with running_store() as store, chain(tmp_path) as running:
         stores = ("--traces", f"http://{store.http}", "--otlp", f"http://{store.otlp_http}")

@@ -104,6 +104,7 @@ def test_latency_counts_from_the_intended_start() -> None:
     assert ended.json["latency_ms"]["p90"] > 200
 
 
+@pytest.mark.full
 def test_failed_calls_are_counted_by_status_and_their_time_is_not_mixed_in() -> None:
     leaf, calls = Leaf(), list[bool]()
 

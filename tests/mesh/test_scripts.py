@@ -124,6 +124,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 BY_DEFAULT = (("start", signal.SIGINT), ("calls", signal.SIGTERM))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("moment", "number"), rows([(moment, number) for moment in CUT_SHORT for number in NUMBERS], BY_DEFAULT)
 )

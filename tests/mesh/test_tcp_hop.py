@@ -25,6 +25,7 @@ def test_it_stands_in_a_services_place_and_a_line_says_who_can_call_it(options: 
         assert (outcome.code, outcome.path) == (grpc.StatusCode.OK, ["svc1", "svc3"])
 
 
+@pytest.mark.full
 def test_its_sidecar_calls_it_and_is_called_by_it() -> None:
     with state_directory() as directory:
         one = Mesh(directory)

@@ -185,6 +185,7 @@ def test_a_filter_is_filled_in_and_stays_while_calls_come_in(live_page: Page, li
     expect(live_page.get_by_text("'fast' is not a duration")).to_be_visible()
 
 
+@pytest.mark.full
 def test_a_store_that_ends_is_noticed_and_found_again_when_it_is_back(browser: Browser) -> None:
     """Its page complains on the console that the stream is gone, as it must: it is opened unwatched."""
     with socket.socket() as free:
@@ -239,6 +240,7 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
+@pytest.mark.full
 def test_axe_finds_nothing_serious_on_empty_pages_and_errors(browser: Browser, live_store: Store) -> None:
     origin = f"http://{live_store.http}"
     with watched(browser, origin, base_url=origin) as page:

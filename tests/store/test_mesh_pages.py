@@ -124,6 +124,7 @@ def test_a_call_appears_on_an_open_page_without_a_reload(browser: Browser, whole
         assert page.evaluate("window.sameDocument") is True
 
 
+@pytest.mark.full
 def test_with_propagation_off_the_pieces_are_broken_and_linked(browser: Browser, torn: Mesh) -> None:
     with look(browser, torn) as page:
         page.goto("/traces?state=broken")

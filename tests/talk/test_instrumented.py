@@ -12,15 +12,17 @@ import pytest
 
 from chain.greetings import GREETINGS
 from protos import hop_pb2, landing_pb2
-from tests.support.cells import cells
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import service
 from tests.support.stub import Metadata, Stub, ask, connect, path, records
 from tests.talk.instrumented import TOOLS, Tool
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
-)
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(
+        sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
+    ),
+]
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -78,7 +80,7 @@ def error(pattern: Pattern, stub: Stub, data: tuple[str, ...] = THREE) -> Any:
     return raised.value
 
 
-@pytest.fixture(scope="module", params=cells(TOOLS, list(TOOLS)[:1]))
+@pytest.fixture(scope="module", params=TOOLS)
 def tool(request: pytest.FixtureRequest, instrumented: Path) -> Tool:
     return Tool(request.param, instrumented)
 

@@ -172,6 +172,7 @@ def test_a_method_that_fails_by_itself_is_told(trace_leaf: Leaf, check_propagati
         check_propagation(address, METHODS[0])
 
 
+@pytest.mark.full
 def test_a_hop_that_calls_nobody_is_told(
     trace_leaf: Leaf, check_propagation: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
