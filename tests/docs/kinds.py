@@ -1,5 +1,6 @@
 """The example hops of the guide, by language: how each is made ready, and how it is run."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -43,7 +44,7 @@ def _logging(module: str) -> Command:
 
 
 def node(_: Path) -> Command:
-    program, source = need("node"), EXAMPLES / "node"
+    source = EXAMPLES / "node"
     lock = source / "package-lock.json"
 
     def install(folder: Path) -> None:
@@ -51,9 +52,12 @@ def node(_: Path) -> Command:
             shutil.copy(file, folder)
         download((need("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"), folder)
 
-    installed = kept("node", lock, install)
-    shutil.copy(source / "hop.js", installed)  # Node looks for packages beside the program
-    return (program, installed / "hop.js")
+    return node_program(source / "hop.js", kept("node", lock, install))
+
+
+def node_program(program: Path, installed: Path) -> Command:
+    """Runs a program whose packages are elsewhere."""
+    return ("env", f"NODE_PATH={installed / 'node_modules'}", need("node"), program)
 
 
 def go(folder: Path) -> Command:
@@ -94,13 +98,20 @@ def need(program: str) -> str:
 
 
 def kept(kind: str, lock: Path, install: Callable[[Path], None]) -> Path:
-    """The folder with what `install` downloads, kept for the next run until the lock file changes."""
+    """The folder with what `install` downloads, kept for the next run until the lock file changes.
+
+    Workers of one run want the same one: the first installs it, and the others wait.
+    """
     folder = ROOT / ".cache" / f"{kind}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not folder.exists():
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
-            install(Path(unfinished))
-            shutil.copytree(unfinished, folder, dirs_exist_ok=True)
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+                made = Path(unfinished, folder.name)
+                made.mkdir()
+                install(made)
+                made.rename(folder)  # whole, or not at all
     return folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.mesh.support import Mesh, mesh
-from tests.mesh.test_otel import audit, call_at_random
+from tests.mesh.test_otel import audit, talk_at_random
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
@@ -43,7 +43,7 @@ def test_who_cuts_is_named_and_nobody_else(tmp_path: Path, mended: bool) -> None
         text = text.replace("propagate: [x-request-id]", "").replace("propagate: {streams: none}", "")
     (tmp_path / "shop.yaml").write_text(text)
     with mesh("--topology", str(tmp_path / "shop.yaml")) as one:
-        call_at_random(one.target, calls=CALLS)
+        talk_at_random(one.target, calls=CALLS)
         found = words(one)
     cutting = {name for name, word in found.items() if word in {"cuts", "partly"}}
     assert cutting == (set() if mended else {"payment"})

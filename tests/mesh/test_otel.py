@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from protos import landing_pb2
 from tests.client.run import Finished, client
 from tests.mesh.support import ANY_PORTS, Mesh, state_directory
+from tests.support.arrivals import call_at_random
 from tests.support.waiting import wait_for
 
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
@@ -83,25 +83,23 @@ def test_the_audit_takes_both_kinds_of_spans_for_one_trace() -> None:
 def test_the_audit_says_where_a_service_loses_the_trace_between_its_sdk_and_its_sidecar() -> None:
     blind = f"svc2=env TALK_OTEL=1 TALK_PROPAGATE=none OTEL_PROPAGATORS=baggage '{sys.executable}' -m svc2"
     with mesh("--run", blind) as one:
-        call_at_random(one.target, calls=150)
+        talk_at_random(one.target, calls=150)
         services = wait_for(lambda: _once_all_are_in(audit(one), "svc2", 150), "the spans of all calls")
     assert (services["svc2"]["verdict"], services["svc2"]["where"]) == ("cuts", "out")
     assert services["svc1"]["verdict"] == "whole"
 
 
-def call_at_random(target: str, calls: int) -> None:
-    """Ten a second with gaps as callers of their own leave them: at a strict beat all shifts look alike."""
-    gaps = random.Random(1)  # noqa: S311 - no secret
+def talk_at_random(target: str, calls: int) -> None:
+    """Ten a second."""
     request = landing_pb2.TalkRequest(data="0", meta="python").SerializeToString()
     with grpc.insecure_channel(target) as channel:
         talk: Any = channel.unary_unary("/org.feuyeux.grpc.LandingService/Talk")
-        under_way = []
-        for _ in range(calls):
-            traceparent = f"00-{gaps.getrandbits(128):032x}-{gaps.getrandbits(64):016x}-01"
-            under_way.append(talk.future(request, timeout=60, metadata=(("traceparent", traceparent),)))
-            time.sleep(gaps.expovariate(10))
-        for one in under_way:
-            one.result()
+
+        def begin(chance: random.Random) -> Any:
+            traceparent = f"00-{chance.getrandbits(128):032x}-{chance.getrandbits(64):016x}-01"
+            return talk.future(request, timeout=60, metadata=(("traceparent", traceparent),))
+
+        call_at_random(begin, calls, rate=10)
 
 
 def _once_all_are_in(services: dict[str, Any], name: str, calls: int) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.docs.kinds import download, kept, need
+from tests.docs.kinds import download, kept, need, node_program
 from tests.store.support import Store, running_store
+from tests.support.arrivals import call_at_random
 from tests.support.processes import ROOT
 from tests.support.server import grpc_server
 from tests.support.waiting import wait_for
@@ -39,9 +38,7 @@ def node() -> Command:
             shutil.copy(PACKAGES / name, folder)
         download((need("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"), folder)
 
-    program, installed = need("node"), kept("node-sdk", PACKAGES / "package-lock.json", install)
-    shutil.copy(PACKAGES / "cart.js", installed)  # Node looks for packages beside the program
-    return (program, installed / "cart.js")
+    return node_program(PACKAGES / "cart.js", kept("node-sdk", PACKAGES / "package-lock.json", install))
 
 
 @contextmanager
@@ -67,17 +64,11 @@ def stock_handler() -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("shop.Stock", {"Take": take})
 
 
-def call_at_random(target: str) -> None:
-    """With gaps as callers of their own leave them: at a strict beat all shifts of time look alike."""
-    gaps = random.Random(1)  # noqa: S311 - no secret
+def get_at_random(target: str) -> None:
     with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
         get: Any = channel.unary_unary("/shop.Cart/Get")
-        under_way = []
-        for _ in range(CALLS):
-            under_way.append(get.future(b"one", timeout=60))
-            time.sleep(gaps.expovariate(RATE))
-        for one in under_way:
-            assert one.result() == b"one"
+        answers = call_at_random(lambda _: get.future(b"one", timeout=60), CALLS, RATE)
+    assert answers == [b"one"] * CALLS
 
 
 def audit(store: Store) -> dict[str, Any]:
@@ -103,6 +94,6 @@ def test_a_context_lost_in_a_pool_is_a_cut_inside(
     command = language()
     with running_store() as store, grpc_server(stock_handler()) as stock:
         with cart(command, context, stock, store) as target:
-            call_at_random(target)
+            get_at_random(target)
         found = all_in(store)
     assert (found["verdict"], found["where"]) == (verdict, where), found
