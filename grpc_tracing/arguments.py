@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +34,18 @@ class Parser(argparse.ArgumentParser):
         if found := re.search(r"invalid choice: '(.*?)' .*choose from (.*?)\)", message):
             return message + near(found[1], [word.strip("' ") for word in found[2].split(",")])
         return message
+
+
+def checked(read: Callable[[str], Value]) -> Callable[[str], Value]:
+    """A `type` of an option, of what reads its text: argparse shows no ValueError's words, and those of its own."""
+
+    def reading(text: str) -> Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reading
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:

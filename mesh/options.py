@@ -3,14 +3,14 @@
 import argparse
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from chain import topology
 from chain.topology import Graph
+from grpc_tracing.arguments import checked
 from grpc_tracing.values import count, positive_duration, store_size
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
@@ -23,7 +23,6 @@ ADDRESSES: Final = ("{host}", "{port}", "{next_host}", "{next_port}")
 """What --run fills in, for a hop that knows TCP alone."""
 
 Tracer = Literal["otlp", "zipkin", "none"]
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,14 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--sampling", type=_percent, metavar="PERCENT", help="of the traces that begin at an Envoy are kept [100]")
     add(
         "--tail",
-        type=_read_by(positive_duration),
+        type=checked(positive_duration),
         metavar="TIME",
         help="the store shows a trace so long after its first span [0s]",
     )
-    add("--max-traces", type=_read_by(count), metavar="N", help="traces that the store keeps [its own]")
+    add("--max-traces", type=checked(count), metavar="N", help="traces that the store keeps [its own]")
     add(
         "--max-bytes",
-        type=_read_by(store_size),
+        type=checked(store_size),
         metavar="SIZE",
         help="memory for the store's spans, such as 512MiB [its own]",
     )
@@ -259,16 +258,6 @@ def _percent(text: str) -> float:
     if not re.fullmatch(r"\d{1,3}(\.\d{1,4})?", text) or not 0 < float(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is no percentage above 0, such as 10 or 0.5")
     return float(text)
-
-
-def _read_by(read: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    def reading(text: str) -> _Value:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return reading
 
 
 def _port(text: str) -> int:

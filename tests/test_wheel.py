@@ -6,14 +6,11 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -23,11 +20,12 @@ import pytest
 from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.spans.model import Span
 from grpc_tracing.version import VERSION
-from tests.audit.traffic import BEGIN, Traffic
+from tests.audit.traffic import Traffic, a_minute_ago
 from tests.backends.answers import Backend
 from tests.client.http_stub import http_stub
 from tests.store.support import Part, export_request
 from tests.support.missing import missing
+from tests.support.ports import free_ports
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
@@ -159,10 +157,7 @@ def test_pyright_passes_a_service_with_interceptors(bare: Path, tmp_path: Path) 
 @contextmanager
 def store(programs: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """The store of the wheel on free ports: where its pages are, and where it takes spans."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    pages, otlp_grpc, otlp_http = (f"127.0.0.1:{one.getsockname()[1]}" for one in held)
-    for one in held:
-        one.close()
+    pages, otlp_grpc, otlp_http = (f"127.0.0.1:{port}" for port in free_ports(3))
     command = [programs / "grpc-tracing", "store", "--http", pages, "--otlp-grpc", otlp_grpc, "--otlp-http", otlp_http]
     process = subprocess.Popen([str(word) for word in command], cwd=folder, stderr=subprocess.DEVNULL)
     try:
@@ -190,10 +185,7 @@ def with_audit(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cut_spans() -> list[Span]:
-    """Of a minute ago."""
-    shift = time.time_ns() - 60 * 10**9 - BEGIN
-    made = Traffic(cuts=True, seconds=10).spans()
-    return [replace(span, start_ns=span.start_ns + shift, end_ns=span.end_ns + shift) for span in made]
+    return a_minute_ago(Traffic(cuts=True, seconds=10).spans())
 
 
 @pytest.mark.full

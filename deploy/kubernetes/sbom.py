@@ -8,21 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from deploy.steps import ROOT, DeployError, run
 from grpc_tracing.commands.files import write_whole
-from grpc_tracing.version import VERSION
 
-if TYPE_CHECKING:
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component
-
-INSTALL: Final = f"{sys.executable} -m pip install --require-hashes -r requirements/sbom.lock"
-
+_INSTALL: Final = "pip install --require-hashes -r requirements/sbom.lock"
 _ASK: Final = """
 import importlib.metadata, json, pathlib
 python = [
@@ -36,8 +32,6 @@ print(json.dumps({
     "system": system.read_text(errors="replace") if system.exists() else "",
 }))
 """
-_LONGEST_NAME: Final = 60
-"""Some packages put the whole text of their licence where its name belongs."""
 
 
 class Package(NamedTuple):
@@ -55,10 +49,7 @@ def write(path: Path, images: Mapping[str, str], base: str) -> None:
 
     DeployError where the library is not installed, an image does not answer, or the file cannot be written.
     """
-    try:
-        text = document({what: (name, packages(name)) for what, name in images.items()}, base)
-    except ImportError as error:
-        raise DeployError(f"--sbom needs cyclonedx-python-lib: {INSTALL}") from error
+    text = _library()({what: (name, packages(name)) for what, name in images.items()}, base)
     try:
         write_whole(path, text)
     except OSError as error:
@@ -73,10 +64,21 @@ def check(path: Path) -> None:
         raise DeployError(f"--sbom {path}: there is no folder {path.parent}: make it, or name a file elsewhere")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise DeployError(f"--sbom {path}: it may not be written: name a file elsewhere")
+    _library()
+
+
+def _library() -> Callable[[Mapping[str, tuple[str, list[Package]]], str], str]:
+    """What writes the document, by a library that not every deployment wants."""
     try:
-        import cyclonedx  # noqa: F401, PLC0415 not every deployment wants it
+        from deploy.kubernetes.bill import document  # noqa: PLC0415
     except ImportError as error:
-        raise DeployError(f"--sbom needs cyclonedx-python-lib: {INSTALL}") from error
+        raise DeployError(f"--sbom needs cyclonedx-python-lib; in the checkout: {_installer()} {_INSTALL}") from error
+    return document
+
+
+def _installer() -> str:
+    """An environment that uv made has no pip."""
+    return f"{shlex.quote(sys.executable)} -m" if find_spec("pip") else f"VIRTUAL_ENV={shlex.quote(sys.prefix)} uv"
 
 
 def base_image(environment: Mapping[str, str]) -> str:
@@ -102,49 +104,3 @@ def _read(told: Mapping[str, Any]) -> Iterator[Package]:
         fields = dict(re.findall(r"^(Package|Version|Status): (.*)$", entry, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
             yield Package("deb", fields["Package"], fields["Version"], vendor=vendor[1] if vendor else "debian")
-
-
-def document(images: Mapping[str, tuple[str, list[Package]]], base: str) -> str:
-    """CycloneDX 1.6, JSON. Each image is a container that depends on its packages and on the base image."""
-    from cyclonedx.output import make_outputter  # noqa: PLC0415 as above
-    from cyclonedx.schema import OutputFormat, SchemaVersion  # noqa: PLC0415
-
-    made = make_outputter(_bill(images, base), OutputFormat.JSON, SchemaVersion.V1_6)
-    return str(made.output_as_string(indent=2)) + "\n"
-
-
-def _bill(images: Mapping[str, tuple[str, list[Package]]], base: str) -> Bom:
-    from cyclonedx.model.bom import Bom  # noqa: PLC0415
-    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
-
-    bill = Bom()
-    suite = Component(type=ComponentType.APPLICATION, name="grpc-tracing", version=VERSION, bom_ref="suite")
-    bill.metadata.component = suite
-    name, _, digest = base.partition("@")
-    below = Component(type=ComponentType.CONTAINER, name=name, version=digest or None, bom_ref=f"base {base}")
-    found: dict[Package, Component] = {}
-    containers = []
-    for what, (image, its) in images.items():
-        container = Component(type=ComponentType.CONTAINER, name=image, bom_ref=f"image {what}")
-        containers.append(container)
-        bill.register_dependency(container, [below, *(found.setdefault(one, _component(one)) for one in its)])
-    bill.components.update([below, *containers, *found.values()])
-    bill.register_dependency(suite, containers)
-    return bill
-
-
-def _component(package: Package) -> Component:
-    from cyclonedx.contrib.license.factories import LicenseFactory  # noqa: PLC0415
-    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
-    from packageurl import PackageURL  # noqa: PLC0415
-
-    url = PackageURL(package.kind, package.vendor or None, package.name, package.version)
-    named = 0 < len(package.licence) <= _LONGEST_NAME
-    return Component(
-        type=ComponentType.LIBRARY,
-        name=package.name,
-        version=package.version,
-        purl=url,
-        bom_ref=url.to_string(),
-        licenses=[LicenseFactory().make_from_string(package.licence)] if named else [],
-    )

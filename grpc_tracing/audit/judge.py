@@ -175,7 +175,7 @@ def _unit(
             if key.route < len(names):
                 trials[_scope(key, list(groups), names)] += trial
         if not met:
-            apart.update({group: sum(_begun_at(outs, instance)) for group, outs in groups.items()})
+            apart.update({group: _begun_by_instance(outs)[instance] for group, outs in groups.items()})
     reached = bool(into) or any((service, one) in places for one in Layer) or bool(_callers(ledger, service))
     silent = frozenset(group.target for group, outs in groups.items() if _is_silent(outs, into))
     return Unit(groups, trials, entered, reached, apart, counts, silent)
@@ -214,10 +214,6 @@ def _callers(ledger: Ledger, service: str) -> set[str]:
     """Who else makes calls to it: Istio's name has its namespace behind a dot, a target need not."""
     short = service.partition(".")[0]
     return (ledger.called.get(service, set()) | ledger.called.get(short, set())) - {service}
-
-
-def _begun_at(outs: Outs, instance: str) -> Iterable[int]:
-    return (len(times.starts) for (at, _), times in outs.began.items() if at == instance)
 
 
 def _scope(key: Key, groups: Sequence[Group], names: Sequence[str]) -> Scope:

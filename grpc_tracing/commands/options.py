@@ -6,13 +6,12 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from grpc_tracing import values
-from grpc_tracing.arguments import Parser
+from grpc_tracing.arguments import Parser, checked
 from grpc_tracing.audit import sampling
 from grpc_tracing.backends.apis import APIS, Window
 from grpc_tracing.backends.jaeger import Source
@@ -47,7 +46,7 @@ def audit_parser() -> Parser:
     made.add_argument(
         "--sampling",
         metavar="RATE",
-        type=_checked(sampling.stated),
+        type=checked(sampling.stated),
         help="the share of traces that are sampled at their start, such as 1, 0.1 or 10%%; without it the audit takes "
         "what the spans tell, and says no job where they do not",
     )
@@ -83,7 +82,7 @@ def _add_reading(made: Parser) -> None:
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
-        type=_checked(_header),
+        type=checked(_header),
         help="goes with each request; @FILE reads it, so that no process list shows it",
     )
     add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
@@ -91,25 +90,15 @@ def _add_reading(made: Parser) -> None:
         "--last",
         metavar="TIME",
         default="1h",
-        type=_checked(values.positive_duration),
+        type=checked(values.positive_duration),
         help="the window up to now, for a URL [%(default)s]",
     )
     add(
         "--wait",
         metavar="TIME",
-        type=_checked(values.positive_duration),
+        type=checked(values.positive_duration),
         help="how long a URL is read at most: what has come by then is taken, and said to be a part [no limit]",
     )
-
-
-def _checked(read: Callable[[str], object]) -> Callable[[str], object]:
-    def reading(text: str) -> object:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return reading
 
 
 def _header(text: str) -> tuple[str, str]:

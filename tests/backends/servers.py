@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
 JAEGER = """
@@ -61,7 +61,7 @@ def _zipkin_jar() -> str:
 def jaeger(folder: Path) -> Iterator[tuple[str, str]]:
     """Jaeger 2 in memory: where it is asked, and where it takes OTLP."""
     command = _program(shutil.which("jaeger"), "jaeger")
-    pages, otlp, other = _ports(3)
+    pages, otlp, other = free_ports(3)
     config = folder / "jaeger.yaml"
     config.write_text(JAEGER.format(pages=pages, otlp=otlp, other=other))
     url = f"http://127.0.0.1:{pages}"
@@ -73,7 +73,7 @@ def jaeger(folder: Path) -> Iterator[tuple[str, str]]:
 def collector(folder: Path) -> Iterator[tuple[Path, str]]:
     """The OpenTelemetry Collector with its file exporter: the file, and where it takes OTLP."""
     command = _program(shutil.which("otelcol"), "otelcol")
-    (otlp,) = _ports(1)
+    (otlp,) = free_ports(1)
     config, file = folder / "collector.yaml", folder / "collected.json"
     config.write_text(COLLECTOR.format(otlp=otlp, file=file))
     url = f"http://127.0.0.1:{otlp}/v1/traces"
@@ -85,19 +85,10 @@ def collector(folder: Path) -> Iterator[tuple[Path, str]]:
 def zipkin(folder: Path) -> Iterator[str]:
     """Zipkin's own server, in memory."""
     command = ["java", "-Xmx512m", "-jar", _zipkin_jar()]
-    (port,) = _ports(1)
+    (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     with _running(command, folder, lambda: _answers(f"{url}/health"), QUERY_PORT=str(port)):
         yield url
-
-
-def _ports(count: int) -> list[int]:
-    """Free a moment ago: these servers cannot be told to take any."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from grpc_tracing.spans.formats import otlp
 from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.spans.model import Span
-from tests.audit.traffic import BEGIN, Traffic
+from tests.audit.traffic import Traffic, a_minute_ago
 from tests.backends import answers, servers
 from tests.backends.answers import Answer, Backend
 from tests.client.http_stub import http_stub
@@ -40,16 +39,15 @@ def spans() -> list[Span]:
         Traffic("shop", "shop-1", rpc="shop.shop/buy", seconds=SECONDS),
         Traffic("mailer", "mailer-1", rpc="mail", rate=0, jobs=2, job_target="smtp", seconds=SECONDS),
     ]
-    shift = time.time_ns() - 60 * 10**9 - BEGIN
-    made = [_moved(span, shift) for one in traffic for span in one.spans()]
+    made = [_in_microseconds(span) for one in traffic for span in a_minute_ago(one.spans())]
     assert len({span.trace_id for span in made}) > 1000
     random.Random(3).shuffle(made)  # noqa: S311
     return made
 
 
-def _moved(span: Span, shift: int) -> Span:
-    """Whole microseconds, which all backends keep."""
-    start = (span.start_ns + shift) // MICRO * MICRO
+def _in_microseconds(span: Span) -> Span:
+    """Whole ones, which all backends keep."""
+    start = span.start_ns // MICRO * MICRO
     return replace(span, start_ns=start, end_ns=start + span.duration_ns // MICRO * MICRO)
 
 
@@ -139,7 +137,7 @@ STUBS: Mapping[str, Callable[[Backend], Callable[[str], Answer]]] = {
 
 
 @pytest.mark.parametrize("what", cells(STUBS, list(STUBS)[:1]))
-async def test_recorded_answers(what: str, spans: list[Span], table: str) -> None:
+async def test_answers_in_the_documented_shapes(what: str, spans: list[Span], table: str) -> None:
     async with http_stub(STUBS[what](Backend(spans))) as url:
         assert await asyncio.to_thread(audit, url, "--last", "10m") == table
 

@@ -8,16 +8,15 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.spans.model import Span
-from tests.audit.traffic import BEGIN, Traffic
+from tests.audit.traffic import Traffic, a_minute_ago
 from tests.backends.answers import Backend
 from tests.client.http_stub import Answer, http_stub
 
@@ -52,10 +51,7 @@ def json_answer(document: object) -> Answer:
 
 
 def spans(name: str, *, cuts: bool = False) -> list[Span]:
-    """Of a minute ago."""
-    shift = time.time_ns() - 60 * 10**9 - BEGIN
-    made = Traffic(name, f"{name}-1", cuts=cuts, seconds=20).spans()
-    return [replace(one, start_ns=one.start_ns + shift, end_ns=one.end_ns + shift) for one in made]
+    return a_minute_ago(Traffic(name, f"{name}-1", cuts=cuts, seconds=20).spans())
 
 
 def services_and(search: Answer) -> Callable[[str], Answer]:

@@ -82,6 +82,11 @@ def build(base: str, tag: str, *more: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def plain(name: str) -> str:
+    """A package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 @dataclass(frozen=True)
 class Container:
     identity: str

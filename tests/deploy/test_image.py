@@ -15,7 +15,7 @@ import pytest
 
 from grpc_tracing.version import VERSION
 from protos import landing_pb2
-from tests.deploy.engine import LOCKED, Container, Images, build, container, docker
+from tests.deploy.engine import LOCKED, Container, Images, build, container, docker, plain
 from tests.deploy.kubernetes.rendering import K8S, ROOT, render
 from tests.support.stub import ask, connect
 from tests.support.waiting import wait_for
@@ -48,9 +48,7 @@ def test_the_service_image_holds_what_the_lock_file_names_and_no_installer(built
     code = f"import sys; v = '%d.%d/site-packages' % sys.version_info[:2]; {names}"
     found = docker("run", "--rm", *LOCKED, "--entrypoint", "python", built.service, "-c", code).split()
     lock = (ROOT / "requirements" / "service.lock").read_text()
-    assert {_plain(name) for name in found} == {
-        _plain(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)
-    }
+    assert {plain(name) for name in found} == {plain(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
 
 
 def test_a_service_in_the_image_loads_only_what_it_needs_of_the_library(built: Images) -> None:
@@ -84,10 +82,6 @@ def test_the_image_with_the_sdk_serves_with_it(built: Images) -> None:
 def test_the_image_says_its_version(built: Images) -> None:
     label = '{{index .Config.Labels "org.opencontainers.image.version"}}'
     assert {docker("image", "inspect", "--format", label, name) for name in (built.service, built.mesh)} == {VERSION}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_both_images_say_what_they_are_and_run_as_a_numbered_user(built: Images) -> None:

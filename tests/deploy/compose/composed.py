@@ -2,18 +2,18 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from deploy.compose.place import ITS_OWN
 from tests.deploy.engine import Container, Images, docker
 from tests.deploy.kubernetes.rendering import ROOT
+from tests.support.ports import free_ports
 
 OPTIONS = ("--port", "--pages-port", "--otlp-grpc-port", "--otlp-http-port")
 
@@ -59,14 +59,6 @@ class Project:
     @property
     def _label(self) -> str:
         return f"label=com.docker.compose.project={self.name}"
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from deploy.compose import place as compose
-from tests.deploy.compose.composed import OPTIONS, free_ports
+from tests.deploy.compose.composed import OPTIONS
 from tests.deploy.engine import need_engine
 from tests.deploy.kubernetes.rendering import ROOT
+from tests.support.ports import free_ports
 from tests.support.processes import chain
 
 needs_client = pytest.mark.skipif(not shutil.which("docker"), reason="docker is not installed")

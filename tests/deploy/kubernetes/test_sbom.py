@@ -12,10 +12,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy.kubernetes import sbom
+from deploy.kubernetes import bill, sbom
 from deploy.kubernetes.sbom import Package
 from deploy.steps import DeployError
-from tests.deploy.engine import Images
+from tests.deploy.engine import Images, plain
 from tests.support.processes import ROOT
 
 BASE = "python:3.13-slim@sha256:7c61"
@@ -34,7 +34,7 @@ def by_ref(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_an_image_depends_on_its_packages_and_its_base() -> None:
-    found = valid(sbom.document({"service": ("talk:1", [DEBIAN, GRPC]), "mesh": ("mesh:1", [GRPC, OWN_TERMS])}, BASE))
+    found = valid(bill.document({"service": ("talk:1", [DEBIAN, GRPC]), "mesh": ("mesh:1", [GRPC, OWN_TERMS])}, BASE))
     depends = {one["ref"]: one.get("dependsOn", []) for one in found["dependencies"]}
     below = f"base {BASE}"
     assert set(depends["suite"]) == {"image service", "image mesh"}
@@ -44,7 +44,7 @@ def test_an_image_depends_on_its_packages_and_its_base() -> None:
 
 
 def test_a_licence_is_told_where_the_package_names_one() -> None:
-    components = by_ref(valid(sbom.document({"service": ("talk:1", [DEBIAN, GRPC, OWN_TERMS])}, BASE)))
+    components = by_ref(valid(bill.document({"service": ("talk:1", [DEBIAN, GRPC, OWN_TERMS])}, BASE)))
     assert components["pkg:pypi/grpcio@1.85.1"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     assert "licenses" not in components["pkg:deb/debian/libc6@2.41-12"]
     assert "licenses" not in components["pkg:pypi/own@1"]
@@ -64,7 +64,9 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_built(tmp_path
 def test_without_the_library_the_command_that_installs_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cyclonedx", None)
+    monkeypatch.delitem(sys.modules, "deploy.kubernetes.bill")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cyclonedx"]:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DeployError, match=r"pip install --require-hashes -r requirements/sbom\.lock$"):
         sbom.check(tmp_path / "a.json")
 
@@ -76,15 +78,9 @@ def test_the_images_tell_what_the_lock_files_put_into_them(built: Images, tmp_pa
     found = valid((tmp_path / "sbom.json").read_text())
     depends = {one["ref"]: set(one.get("dependsOn", [])) for one in found["dependencies"]}
     for image, locks in (("image service", ("service",)), ("image mesh", ("local", "envoy"))):
-        python = {ref for ref in depends[image] if ref.startswith("pkg:pypi/")}
+        python = {ref.removeprefix("pkg:pypi/") for ref in depends[image] if ref.startswith("pkg:pypi/")}
         assert python
         text = "\n".join((ROOT / "requirements" / f"{lock}.lock").read_text() for lock in locks)
-        locked = {
-            f"{_plain(name)}@{version}" for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)
-        }
-        assert {_plain(ref.removeprefix("pkg:pypi/")) for ref in python} <= locked
+        locked = {(plain(name), version) for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
+        assert {(plain(name), version) for name, _, version in (ref.partition("@") for ref in python)} <= locked
         assert any(ref.startswith("pkg:deb/debian/libc6@") for ref in depends[image])
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name.partition("@")[0]).lower() + "".join(name.partition("@")[1:])
