@@ -1,5 +1,6 @@
 """Which headers of an incoming call go on with the call that is made because of it. Copy this file whole."""
 
+import os
 from collections.abc import Iterable
 
 Pair = tuple[str, str | bytes]
@@ -17,6 +18,7 @@ HEADERS = frozenset(
 )
 PREFIXES = ("uberctx-",)
 OWN = frozenset(("x-lane", "end-user", "tenant-bin"))  # your routing and business headers: yours to name
+BY_SDK = frozenset(os.environ.get("TALK_BY_SDK", "").split(","))  # an SDK here writes these: copied, they would be two
 
 
 def onward(received: Iterable[Pair] | None) -> tuple[Pair, ...]:
@@ -31,4 +33,4 @@ def onward(received: Iterable[Pair] | None) -> tuple[Pair, ...]:
 def _goes_on(key: str, value: str | bytes) -> bool:
     # gRPC refuses to send text that is not printable ASCII: one such header would fail the whole onward call.
     sendable = isinstance(value, bytes) or (value.isascii() and value.isprintable())
-    return sendable and (key in HEADERS or key in OWN or key.startswith(PREFIXES))
+    return sendable and key not in BY_SDK and (key in HEADERS or key in OWN or key.startswith(PREFIXES))

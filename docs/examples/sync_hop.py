@@ -22,10 +22,25 @@ from protos.landing_pb2_grpc import (
 )
 
 
+class NextHop(LandingServiceStub):
+    """The stub, with an answer of many messages to a stream of one request, which is the same on the wire.
+
+    To a single request OpenTelemetry's auto-instrumentation gives a plain generator, which nobody can cancel.
+    """
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__(channel)
+        self.TalkOneAnswerMore = channel.stream_stream(
+            "/org.feuyeux.grpc.LandingService/TalkOneAnswerMore",
+            TalkRequest.SerializeToString,
+            TalkResponse.FromString,
+        )
+
+
 class LandingService(LandingServiceServicer):
     """The four handlers of a hop that has a next one."""
 
-    def __init__(self, next_hop: LandingServiceStub) -> None:
+    def __init__(self, next_hop: NextHop) -> None:
         self._next_hop = next_hop
 
     def Talk(self, request: TalkRequest, context: grpc.ServicerContext) -> TalkResponse:
@@ -37,7 +52,7 @@ class LandingService(LandingServiceServicer):
 
     def TalkOneAnswerMore(self, request: TalkRequest, context: grpc.ServicerContext) -> Iterator[TalkResponse]:
         call = self._next_hop.TalkOneAnswerMore(
-            request, metadata=onward(context.invocation_metadata()), timeout=remaining(context)
+            iter((request,)), metadata=onward(context.invocation_metadata()), timeout=remaining(context)
         )
         with passing_back(call, context):
             yield from call
@@ -81,12 +96,10 @@ def whole(requests: Iterator[TalkRequest], context: grpc.ServicerContext) -> Ite
 def passing_back(call: Any, context: grpc.ServicerContext) -> Iterator[None]:
     """Ends the onward call with the incoming one; its status and trailers go back unchanged.
 
-    A grpc.RpcError that leaves a handler uncaught turns every status into UNKNOWN. Under auto-instrumentation a call
-    may be a plain generator: that has neither `cancel` nor trailers, and what it raises is gRPC's own call.
+    A grpc.RpcError that leaves a handler uncaught turns every status into UNKNOWN.
     """
-    cancel = getattr(call, "cancel", None)
-    if cancel and not context.add_callback(cancel):  # the incoming call has ended already
-        cancel()
+    if not context.add_callback(call.cancel):  # the incoming call has ended already
+        call.cancel()
     try:
         yield
     except grpc.FutureCancelledError:
@@ -95,14 +108,13 @@ def passing_back(call: Any, context: grpc.ServicerContext) -> Iterator[None]:
         ended: Any = error
         context.set_trailing_metadata(ended.trailing_metadata() or ())
         context.abort(ended.code(), ended.details())
-    if trailers := getattr(call, "trailing_metadata", None):
-        context.set_trailing_metadata(trailers())
+    context.set_trailing_metadata(call.trailing_metadata())
 
 
 def main() -> None:
     with grpc.insecure_channel(os.environ["TALK_NEXT_HOP"]) as channel:
         server = grpc.server(futures.ThreadPoolExecutor(32))
-        add_LandingServiceServicer_to_server(LandingService(LandingServiceStub(channel)), server)
+        add_LandingServiceServicer_to_server(LandingService(NextHop(channel)), server)
         server.add_insecure_port(os.environ["TALK_LISTEN"])
         server.start()
         server.wait_for_termination()

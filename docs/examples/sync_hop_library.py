@@ -11,12 +11,11 @@ from concurrent import futures
 
 import grpc
 
-from docs.examples.sync_hop import passing_back, remaining, whole
+from docs.examples.sync_hop import NextHop, passing_back, remaining, whole
 from grpc_tracing.propagation import rule, sync
 from protos.landing_pb2 import TalkRequest, TalkResponse
 from protos.landing_pb2_grpc import (
     LandingServiceServicer,
-    LandingServiceStub,
     add_LandingServiceServicer_to_server,
 )
 
@@ -26,7 +25,7 @@ OWN = ("x-lane", "end-user", "tenant-bin")  # your routing and business headers:
 class LandingService(LandingServiceServicer):
     """The four handlers of a hop that has a next one."""
 
-    def __init__(self, next_hop: LandingServiceStub) -> None:
+    def __init__(self, next_hop: NextHop) -> None:
         self._next_hop = next_hop
 
     def Talk(self, request: TalkRequest, context: grpc.ServicerContext) -> TalkResponse:
@@ -35,7 +34,7 @@ class LandingService(LandingServiceServicer):
             return call.result()
 
     def TalkOneAnswerMore(self, request: TalkRequest, context: grpc.ServicerContext) -> Iterator[TalkResponse]:
-        call = self._next_hop.TalkOneAnswerMore(request, timeout=remaining(context))
+        call = self._next_hop.TalkOneAnswerMore(iter((request,)), timeout=remaining(context))
         with passing_back(call, context):
             yield from call
 
@@ -54,7 +53,7 @@ class LandingService(LandingServiceServicer):
 
 def serve(channel: grpc.Channel) -> grpc.Server:
     server = grpc.server(futures.ThreadPoolExecutor(32), interceptors=sync.server_interceptors())
-    stub = LandingServiceStub(grpc.intercept_channel(channel, *sync.client_interceptors(rule(also=OWN))))
+    stub = NextHop(grpc.intercept_channel(channel, *sync.client_interceptors(rule(also=OWN))))
     add_LandingServiceServicer_to_server(LandingService(stub), server)
     server.add_insecure_port(os.environ["TALK_LISTEN"])
     return server

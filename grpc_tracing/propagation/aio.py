@@ -76,11 +76,22 @@ class _Client:
         )
 
 
+def _cancelled_with_its_task(call: Any) -> Any:
+    """The call, which ends where the task of its interceptors is cancelled.
+
+    Others' interceptors, such as those of auto-instrumentation, await the end of a call with one answer; cancelled
+    meanwhile they would leave it running (grpcio 1.85).
+    """
+    if interceptors := asyncio.current_task():
+        interceptors.add_done_callback(lambda ended: ended.cancelled() and call.cancel())
+    return call
+
+
 class _UnaryUnary(_Client, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request: Any
     ) -> Any:
-        return await continuation(self._with_headers(client_call_details), request)
+        return _cancelled_with_its_task(await continuation(self._with_headers(client_call_details), request))
 
 
 class _UnaryStream(_Client, grpc.aio.UnaryStreamClientInterceptor):
@@ -94,7 +105,7 @@ class _StreamUnary(_Client, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(
         self, continuation: Callable[..., Any], client_call_details: grpc.aio.ClientCallDetails, request_iterator: Any
     ) -> Any:
-        return await continuation(self._with_headers(client_call_details), request_iterator)
+        return _cancelled_with_its_task(await continuation(self._with_headers(client_call_details), request_iterator))
 
 
 class _StreamStream(_Client, grpc.aio.StreamStreamClientInterceptor):

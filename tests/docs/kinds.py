@@ -21,26 +21,19 @@ GETTING = 300.0
 Command = Sequence[str | Path]
 
 
-def aio(_: Path) -> Command:
-    return _logging("docs.examples.aio_hop")
+PYTHON = {
+    "aio": "docs.examples.aio_hop",
+    "aio-library": "docs.examples.aio_hop_library",
+    "sync": "docs.examples.sync_hop",
+    "sync-library": "docs.examples.sync_hop_library",
+}
+"""The modules of those in Python."""
 
 
-def sync(_: Path) -> Command:
-    return _logging("docs.examples.sync_hop")
-
-
-def aio_library(_: Path) -> Command:
-    return _logging("docs.examples.aio_hop_library")
-
-
-def sync_library(_: Path) -> Command:
-    return _logging("docs.examples.sync_hop_library")
-
-
-def _logging(module: str) -> Command:
+def python(kind: str, *interpreter: str | Path) -> Command:
     """Runs a module with logging on, where grpcio tells which errors have left a handler uncaught."""
-    run = f"import logging, runpy; logging.basicConfig(); runpy.run_module('{module}', run_name='__main__')"
-    return (sys.executable, "-c", run)
+    run = f"import logging, runpy; logging.basicConfig(); runpy.run_module('{PYTHON[kind]}', run_name='__main__')"
+    return (*(interpreter or (sys.executable,)), "-c", run)
 
 
 def node(_: Path) -> Command:
@@ -79,10 +72,10 @@ def java(folder: Path) -> Command:
 
 
 KINDS: dict[str, Callable[[Path], Command]] = {
-    "aio": aio,
-    "aio-library": aio_library,
-    "sync": sync,
-    "sync-library": sync_library,
+    "aio": lambda _: python("aio"),
+    "aio-library": lambda _: python("aio-library"),
+    "sync": lambda _: python("sync"),
+    "sync-library": lambda _: python("sync-library"),
     "node": node,
     "go": go,
     "java": java,

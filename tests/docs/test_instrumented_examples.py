@@ -1,0 +1,131 @@
+"""The guide's hops in Python under auto-instrumentation, which wraps each call that they take and make."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.docs.hops import hop
+from tests.docs.kinds import PYTHON, python
+from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
+from tests.support.leaf import Leaf, serve
+from tests.support.stub import Metadata, Stub, connect
+from tests.talk.instrumented import TOOLS
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(
+        sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
+    ),
+]
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+SENT: Metadata = [
+    ("traceparent", f"00-{TRACE}-{PARENT}-01"),
+    ("tracestate", "rojo=00f067aa0ba902b7"),
+    ("baggage", "userId=alice"),
+    ("x-datadog-trace-id", str(int(TRACE[16:], 16))),
+    ("x-datadog-parent-id", str(int(PARENT, 16))),
+    ("x-datadog-sampling-priority", "1"),
+    ("x-datadog-tags", f"_dd.p.tid={TRACE[:16]}"),
+    ("x-lane", "canary"),
+]
+BY_SDK = {
+    "opentelemetry-instrument": "traceparent,tracestate,baggage",
+    "ddtrace-run": ",".join(key for key, _ in SENT if key != "x-lane"),
+}
+"""What each tool writes on calls itself; the examples with the library need not be told."""
+
+
+@dataclass(frozen=True)
+class InstrumentedHop:
+    target: str
+    leaf: Leaf
+
+
+@pytest.fixture(scope="module", params=[(tool, kind) for tool in TOOLS for kind in PYTHON], ids=" ".join)
+def _hop(
+    request: pytest.FixtureRequest, instrumented: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InstrumentedHop]:
+    tool, kind = request.param
+    folder, programs = tmp_path_factory.mktemp("hop"), instrumented / "bin"
+    settings = [f"{name}={value}" for name, value in {**TOOLS[tool], "TALK_BY_SDK": BY_SDK[tool]}.items()]
+    command = python(kind, "env", *settings, programs / tool, programs / "python")
+    leaf = Leaf()
+    with (
+        serve(f"unix:{folder}/leaf", leaf) as last,
+        hop(command, f"unix:{folder}/hop", last, folder / "log") as target,
+    ):
+        yield InstrumentedHop(target, leaf)
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+@pytest.fixture
+def leaf(_hop: InstrumentedHop) -> Leaf:
+    _hop.leaf.reset()
+    answering(_hop.leaf)
+    return _hop.leaf
+
+
+@pytest.fixture
+def stub(_hop: InstrumentedHop) -> Iterator[Stub]:
+    with connect(_hop.target) as stub:
+        yield stub
+
+
+@in_each_pattern
+def test_each_trace_header_arrives_once_with_the_span_in_between(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
+    ended = pattern.call(stub, metadata=SENT, timeout=20)
+    assert ended.code() == grpc.StatusCode.OK, ended.details()
+    arrived = [key for key, _ in leaf.metadata]
+    assert {key: arrived.count(key) for key, _ in SENT} == dict.fromkeys(dict(SENT), 1)
+    found = {key: str(value) for key, value in leaf.metadata}
+    _, trace, parent, _ = found["traceparent"].split("-")
+    assert trace == TRACE
+    assert parent != PARENT, "the hop's own span stands between"
+    assert (found["baggage"], found["x-lane"]) == ("userId=alice", "canary")
+
+
+@in_each_pattern
+def test_the_last_hops_status_and_trailers_come_back(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
+    def refuse(context: grpc.ServicerContext) -> None:
+        context.set_trailing_metadata((("x-note", "1"), ("note-bin", b"\x00\xff")))
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no more")
+
+    doing(leaf, refuse)
+    ended = pattern.call(stub, timeout=20)
+    assert (ended.code(), ended.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "no more")
+    assert {("x-note", "1"), ("note-bin", b"\x00\xff")} <= {(key, value) for key, value in ended.trailing_metadata()}
+
+
+@in_each_pattern
+def test_a_caller_that_cancels_ends_every_hop(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
+    reached = threading.Event()
+
+    def hang(_: grpc.ServicerContext) -> None:
+        reached.set()
+        leaf.cancelled.wait(60)
+
+    doing(leaf, hang)
+    call = pattern.begin(stub)
+    assert reached.wait(20)
+    call.cancel()
+    assert leaf.cancelled.wait(10)
+
+
+@in_each_pattern
+def test_the_remaining_time_goes_on(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
+    assert pattern.call(stub, timeout=20).code() == grpc.StatusCode.OK
+    assert leaf.remaining is not None
+    assert 10 < leaf.remaining < 21
+
+
+@in_each_pattern
+def test_no_deadline_goes_on_as_none(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
+    assert pattern.call(stub).code() == grpc.StatusCode.OK
+    assert leaf.remaining is None or leaf.remaining > 1e9
