@@ -313,6 +313,19 @@ def test_a_status_passes_unchanged_from_a_hop_and_names_the_edge_from_a_proxy(
     assert {record.status for record in records(error)[:2]} == {grpc.StatusCode.FAILED_PRECONDITION.value[0]}
 
 
+@pytest.mark.parametrize("pattern", [unary_stream, stream_stream])
+def test_a_status_without_a_record_names_the_edge_after_an_answer_too(
+    hops: TwoHops, stub: Stub, pattern: Pattern
+) -> None:
+    def answer_and_refuse(_: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield b""
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no more")
+
+    hops.leaf.talk_one_answer_more = hops.leaf.talk_bidirectional = answer_and_refuse
+    error = pattern(stub, timeout=20)
+    assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "svc2 -> svc3: no more")
+
+
 @in_each_pattern
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_call_goes_on_under_the_service_name_it_came_with(hops: TwoHops, pattern: Pattern, name: str) -> None:
