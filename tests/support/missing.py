@@ -18,6 +18,7 @@ SKIPPED = {
     "h2load": "a comparison of our load with its",
     "ghz": "a comparison of our load with its; its calls by reflection",
     "grpcurl": "its list, describe and calls by reflection",
+    "grpcui": "its pages, with every descriptor, and its calls",
     "grpc-health-probe": "its question about our health",
     "buf": "the calls of `buf curl` by reflection",
     "jaeger": "the same spans through a real Jaeger 2 (`go build github.com/jaegertracing/jaeger/cmd/jaeger`)",

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from talk.relay import SERVICES
@@ -99,3 +100,40 @@ def test_the_health_probe_refuses_a_service_that_is_not_there(target: str) -> No
     need("grpc-health-probe")
     refused = 3
     assert "NotFound" in ran("grpc-health-probe", "-addr", target, "-service", "no.Such", code=refused)
+
+
+@pytest.fixture(scope="module")
+def pages(target: str) -> Iterator[httpx.Client]:
+    """grpcui's, which reads all descriptors before it serves any page."""
+    need("grpcui")
+    command = ("grpcui", "-plaintext", "-open-browser=false", "-port", "0", target)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        try:
+            url = shown.stdout.readline().rpartition(" at ")[2].strip()
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+                yield client
+        finally:
+            shown.kill()
+
+
+def test_grpcui_shows_every_service_but_reflection_which_it_hides(pages: httpx.Client) -> None:
+    page = pages.get("/").text
+    assert {name for name in EVERY if f'value="{name}"' in page} == {*SERVICES, "grpc.health.v1.Health"}
+
+
+@in_each_method
+def test_grpcui_knows_the_fields_of_each_methods_request(pages: httpx.Client, method: str) -> None:
+    told = pages.get("/metadata", params={"method": method.replace("/", ".")}).json()
+    fields = {field["name"] for field in told["messageTypes"][told["requestType"]]}
+    assert (fields, told["requestStream"]) == ({"data", "meta"}, "MoreAnswer" in method or "Bidirectional" in method)
+
+
+@in_each_method
+def test_grpcui_calls_each_method(pages: httpx.Client, method: str) -> None:
+    pages.get("/")
+    token = {"x-grpcui-csrf-token": pages.cookies["_grpcui_csrf_token"]}
+    asked = {"metadata": [], "data": [json.loads(ASKED)]}
+    told = pages.post(f"/invoke/{method.replace('/', '.')}", json=asked, headers=token).json()
+    assert told["error"] is None
+    assert told["responses"][0]["message"]["results"][0]["kv"]["data"] == "Hello"
