@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -44,16 +44,21 @@ class _FaultError(Exception):
 
 def read(metadata: Iterable[Pair]) -> tuple[TraceContext, ...]:
     """The trace context of each carrier that came, in the order of the families."""
-    values: dict[str, list[str]] = {}
-    for key, value in metadata:
-        if isinstance(value, str):
-            values.setdefault(key, []).append(value)
-    return tuple(_read(key, values) for key in CARRIERS if key in values)
+    return tuple(_contexts(metadata))
 
 
 def trace_id(metadata: Iterable[Pair]) -> str:
     """The trace id of the first carrier that can be read, as that family spells it; empty where there is none."""
-    return next((context.spelled for context in read(metadata) if context.spelled), "")
+    return next((context.spelled for context in _contexts(metadata) if context.spelled), "")
+
+
+def _contexts(metadata: Iterable[Pair]) -> Iterator[TraceContext]:
+    """Reads one carrier after the other: a hop, which wants the first trace id alone, pays for no more."""
+    values: dict[str, list[str]] = {}
+    for key, value in metadata:
+        if isinstance(value, str):
+            values.setdefault(key, []).append(value)
+    return (_read(key, values) for key in CARRIERS if key in values)
 
 
 def _read(key: str, values: _Values) -> TraceContext:
