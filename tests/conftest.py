@@ -36,6 +36,7 @@ UNIT = (
     "tests/store/test_store.py",
     "tests/store/test_tail.py",
     "tests/store/test_views.py",
+    "tests/talk/test_logs.py",
     "tests/talk/test_records.py",
     "tests/test_arguments.py",
 )
