@@ -21,6 +21,7 @@ NAMES = (
     "hop",
     "settings",
     "interceptors",
+    "peers",
     "steps",
     "modes",
     "growth-hops",

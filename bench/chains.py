@@ -21,12 +21,10 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Hop:
-    """How one hop is started: a module, its arguments, its TALK_* settings, and the interpreter."""
+    """How one hop is started: a command, and its TALK_* settings."""
 
-    module: str
-    arguments: Sequence[str] = ()
+    command: Sequence[str | Path]
     settings: Mapping[str, str] | None = None
-    python: str = sys.executable
 
 
 @dataclass(frozen=True)
@@ -45,15 +43,20 @@ class RunningChain:
 
 
 def talk_hop(listen: str, next_hop: str, python: str = sys.executable, **settings: str) -> Hop:
-    return Hop("svc2", settings={"listen": listen, "next_hop": next_hop, **settings}, python=python)
+    return Hop((python, "-m", "svc2"), {"listen": listen, "next_hop": next_hop, **settings})
 
 
 def bare_hop(listen: str, next_hop: str) -> Hop:
-    return Hop("bench.bare", arguments=(listen, next_hop))
+    return Hop(module("bench.bare", listen, next_hop))
+
+
+def module(name: str, *arguments: str) -> Sequence[str]:
+    """The command that runs a module with this interpreter."""
+    return (sys.executable, "-m", name, *arguments)
 
 
 def last_hop(listen: str) -> Hop:
-    return Hop("svc3", settings={"listen": listen})
+    return Hop(module("svc3"), {"listen": listen})
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -70,7 +73,7 @@ def started(hop: Hop, log: Path) -> Iterator[psutil.Process]:
     settings = {f"TALK_{key.upper()}": value for key, value in (hop.settings or {}).items()}
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [hop.python, "-m", hop.module, *hop.arguments],
+            hop.command,
             cwd=ROOT,
             env=os.environ | settings,
             stdout=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import grpc
 import uvloop
 
-from bench.chains import Hop
+from bench.chains import Hop, module
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from grpc_tracing.calling.metadata import OrderedMetadata
 from grpc_tracing.propagation import aio, headers_of
@@ -28,7 +28,7 @@ def hops() -> dict[str, Callable[[str, str], Hop]]:
 
 
 def _hop(way: str, listen: str, next_hop: str) -> Hop:
-    return Hop("bench.interceptors", arguments=(listen, next_hop, way))
+    return Hop(module("bench.interceptors", listen, next_hop, way))
 
 
 def handler(onward: Any, way: str) -> grpc.RpcMethodHandler[bytes, bytes]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from bench import hop, load
+from bench import hop, load, peers
 from bench import interceptors as headers_by
 from bench.chains import ROOT, RunningChain, bare_hop, chain, last_hop, started, talk_hop
 from bench.steps import steps
@@ -196,6 +196,19 @@ async def interceptors(scale: Scale) -> list[Table]:
     return [Table("interceptors", "Interceptors of the library, unary, grpc.aio", columns, _rounded(rows), note)]
 
 
+async def in_other_languages(scale: Scale) -> list[Table]:
+    """The guide's examples in our place, unary."""
+    with peers.running() as chains:
+        found = await peers.compare(chains, scale.rounds)
+    rows = [[name, one.cpu_us, one.cpu_to_bare, one.per_second, one.rss_mb] for name, one in found.items()]
+    columns = ("each hop", "CPU µs per call and hop", "CPU : bare", "calls/s", "RSS MB of a hop")
+    note = (
+        "Two such hops in front of the same last one, unary, 16 calls in flight. Only talk writes hop records and a "
+        "log line for each call; the examples pass headers, time, status and trailers on, the bare forwarder less."
+    )
+    return [Table("peers", "Hops in other languages, in the same chain", columns, _rounded(rows), note)]
+
+
 async def _unary_cpu(running: RunningChain) -> float:
     return (await hop.measure(running, hop.unary)).cpu_us
 
@@ -347,6 +360,7 @@ PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "modes": modes,
     "settings": settings,
     "interceptors": interceptors,
+    "peers": in_other_languages,
     "growth": growth,
     "start": start,
     "wholeness": wholeness,

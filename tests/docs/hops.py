@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from tests.docs.kinds import Command
+from scripts.examples import Command
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import wait_for
 

@@ -1,126 +1,29 @@
-"""The example hops of the guide, by language: how each is made ready, and how it is run."""
+"""The example hops of the guide, for tests: what this machine lacks skips them."""
 
-import fcntl
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import pytest
 
-from tests.support.processes import ROOT
+from scripts import examples
 
-EXAMPLES = ROOT / "docs" / "examples"
-GETTING = 300.0
-"""Seconds for a download or a build, both made once; only a hang takes longer."""
-
-Command = Sequence[str | Path]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-PYTHON = {
-    "aio": "docs.examples.aio_hop",
-    "aio-library": "docs.examples.aio_hop_library",
-    "sync": "docs.examples.sync_hop",
-    "sync-library": "docs.examples.sync_hop_library",
-}
-"""The modules of those in Python."""
+def _or_skip(step: Callable[P, T]) -> Callable[P, T]:
+    @wraps(step)
+    def taken(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return step(*given, **named)
+        except examples.MissingError as missing:
+            pytest.skip(str(missing))
+
+    return taken
 
 
-def python(kind: str, *interpreter: str | Path) -> Command:
-    """Runs a module with logging on, where grpcio tells which errors have left a handler uncaught."""
-    run = f"import logging, runpy; logging.basicConfig(); runpy.run_module('{PYTHON[kind]}', run_name='__main__')"
-    return (*(interpreter or (sys.executable,)), "-c", run)
-
-
-def node(_: Path) -> Command:
-    source = EXAMPLES / "node"
-    lock = source / "package-lock.json"
-
-    def install(folder: Path) -> None:
-        for file in (lock, source / "package.json"):
-            shutil.copy(file, folder)
-        download((need("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"), folder)
-
-    return node_program(source / "hop.js", kept("node", lock, install))
-
-
-def node_program(program: Path, installed: Path) -> Command:
-    """Runs a program whose packages are elsewhere."""
-    return ("env", f"NODE_PATH={installed / 'node_modules'}", need("node"), program)
-
-
-def go(folder: Path) -> Command:
-    program, made = need("go"), folder / "hop"
-    download((program, "mod", "download"), EXAMPLES / "go")
-    build((program, "build", "-o", made, "."), EXAMPLES / "go")
-    return (made,)
-
-
-def java(folder: Path) -> Command:
-    program, maven, source = need("java"), need("mvn"), EXAMPLES / "java"
-
-    def install(libraries: Path) -> None:
-        download((maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"), source)
-
-    libraries = f"{kept('java', source / 'pom.xml', install)}/*"
-    build((need("javac"), "-Xlint:all", "-Werror", "-cp", libraries, "-d", folder, "Hop.java"), source)
-    return (program, "-cp", f"{folder}:{libraries}", "Hop")
-
-
-KINDS: dict[str, Callable[[Path], Command]] = {
-    "aio": lambda _: python("aio"),
-    "aio-library": lambda _: python("aio-library"),
-    "sync": lambda _: python("sync"),
-    "sync-library": lambda _: python("sync-library"),
-    "node": node,
-    "go": go,
-    "java": java,
-}
-
-
-def need(program: str) -> str:
-    """Where it is; without it the test is skipped."""
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return found
-
-
-def kept(kind: str, lock: Path, install: Callable[[Path], None]) -> Path:
-    """The folder with what `install` downloads, kept for the next run until the lock file changes.
-
-    Workers of one run want the same one: the first installs it, and the others wait.
-    """
-    folder = ROOT / ".cache" / f"{kind}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    folder.parent.mkdir(exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
-                made = Path(unfinished, folder.name)
-                made.mkdir()
-                install(made)
-                made.rename(folder)  # whole, or not at all
-    return folder
-
-
-def download(command: Command, folder: Path) -> None:
-    """Skips where the language's package registry cannot be reached."""
-    ended = run(command, folder)
-    if ended.returncode:
-        pytest.skip(f"{command[0]} cannot get the libraries: {(ended.stderr or ended.stdout).strip()[-300:]}")
-
-
-def build(command: Command, folder: Path) -> None:
-    ended = run(command, folder)
-    assert ended.returncode == 0, ended.stderr
-
-
-def run(command: Command, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=GETTING, check=False
-    )
+need = _or_skip(examples.need)
+download = _or_skip(examples.download)
+node_program = _or_skip(examples.node_program)
+KINDS = {kind: _or_skip(make) for kind, make in examples.KINDS.items()}

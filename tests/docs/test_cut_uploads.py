@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from scripts.examples import GETTING
 from tests.docs.conftest import Example
 from tests.docs.hops import running
-from tests.docs.kinds import GETTING
 from tests.support.stub import Stub, ask, connect
 from tests.support.uploads import CutUploads, OneHop
 from tests.support.wire import RESET, free_address, wire_leaf

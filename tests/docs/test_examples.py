@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from scripts.examples import GETTING
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
-from tests.docs.kinds import GETTING
 from tests.docs.patterns import ANSWER, ASK, Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata, Stub, connect

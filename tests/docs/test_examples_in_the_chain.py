@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.examples import GETTING
 from tests.client.run import client
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
-from tests.docs.kinds import GETTING, KINDS
+from tests.docs.kinds import KINDS
 from tests.mesh.support import mesh
 from tests.support.cells import cells
 from tests.support.processes import service

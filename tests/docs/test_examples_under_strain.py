@@ -11,10 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from scripts.examples import GETTING
 from talk.relay import SERVICES
 from tests.docs.conftest import Example
 from tests.docs.hops import hop
-from tests.docs.kinds import GETTING
 from tests.docs.patterns import ANSWER, ASK, PATTERNS, Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Stub, ask, connect

@@ -7,8 +7,8 @@ import pytest
 
 from docs.examples import propagation as example
 from grpc_tracing.headers.families import DEFAULT_KEYS
+from scripts.examples import EXAMPLES
 from tests.docs.excerpts import excerpt, guides, refreshed
-from tests.docs.kinds import EXAMPLES
 from tests.support.processes import ROOT
 
 GUIDE = ROOT / "docs" / "propagation.md"

@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from scripts.examples import PYTHON, python
 from tests.docs.hops import hop
-from tests.docs.kinds import PYTHON, python
 from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata, Stub, connect

@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.docs.kinds import download, kept, need, node_program
+from scripts.examples import kept
+from tests.docs.kinds import download, need, node_program
 from tests.store.support import Store, running_store
 from tests.support.arrivals import call_at_random
 from tests.support.processes import ROOT
