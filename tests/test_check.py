@@ -1,7 +1,9 @@
 """check.sh: what it runs, what it refuses before it begins, and where its report goes."""
 
+import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,3 +110,23 @@ def test_what_it_does_not_know_is_one_line_and_exit_code_2(words: tuple[str, ...
     done = subprocess.run([ROOT / "check.sh", *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"check: {said}; ./check.sh --help shows what there is\n"
+
+
+@pytest.mark.full
+def test_the_tests_of_a_file_stay_on_one_worker() -> None:
+    """They share its meshes and processes: scattered, each worker would start its own."""
+    words = (
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_arguments.py",
+    )
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(set(re.findall(r"^\[(gw\d)\].* PASSED", done.stdout, re.MULTILINE))) == 1
