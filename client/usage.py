@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,16 +13,9 @@ import httpx
 from grpc_tracing import values
 from grpc_tracing.backends.files import read_spans
 from grpc_tracing.backends.jaeger import Source, without_secrets
-from grpc_tracing.calling import targets
+from grpc_tracing.calling import given, targets
+from grpc_tracing.commands.options import backend_header
 from grpc_tracing.headers.families import Pair
-
-_KEY = re.compile(r"[0-9a-z_.-]+")
-_TEXT = re.compile(r"[\x20-\x7e]*")
-# What gRPC or HTTP/2 sets itself: sent by a caller, it is dropped or breaks the call.
-_SET_BY_GRPC = frozenset(
-    {"connection", "content-length", "content-type", "host", "keep-alive", "te", "trailer", "transfer-encoding"}
-    | {"upgrade", "user-agent"}
-)
 
 
 class UsageError(Exception):
@@ -33,34 +24,10 @@ class UsageError(Exception):
 
 def header(text: str) -> Pair:
     """`key: value` as gRPC metadata; the value of a `-bin` key is base64 and becomes bytes."""
-    key, colon, value = text.partition(":")
-    key, value = key.strip(), value.strip()
-    if not colon or not key:
-        raise UsageError(f"-H {text!r}: write it as 'key: value'")
-    _check_key(key)
-    return (key, _binary(key, value)) if key.endswith("-bin") else (key, _printable(key, value))
-
-
-def _check_key(key: str) -> None:
-    if key != key.lower():
-        raise UsageError(f"-H {key}: gRPC's keys are lower case, write {key.lower()}")
-    if not _KEY.fullmatch(key):
-        raise UsageError(f"-H {key!r}: a key is made of a-z, 0-9, '-', '_' and '.'")
-    if key.startswith("grpc-") or key in _SET_BY_GRPC:
-        raise UsageError(f"-H {key}: gRPC sets {key} itself, use another key")
-
-
-def _binary(key: str, value: str) -> bytes:
     try:
-        return base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise UsageError(f"-H {key}: the value of a -bin key is base64, for example AAEC") from None
-
-
-def _printable(key: str, value: str) -> str:
-    if not _TEXT.fullmatch(value):
-        raise UsageError(f"-H {key}: a value is printable ASCII; send other bytes as base64 under {key}-bin")
-    return value
+        return given.header(text)
+    except ValueError as error:
+        raise UsageError(f"-H {error}") from None
 
 
 def duration(option: str, text: str) -> float:
@@ -151,22 +118,17 @@ def traces(text: str, headers: Sequence[tuple[str, str]], ca: str | None) -> Sou
 
 def traces_header(text: str) -> tuple[str, str]:
     """`Name: value`, or `@FILE` that holds it: a value given so stands in no list of processes."""
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            raise UsageError("--traces-header @FILE: the file cannot be read") from None
-    name, colon, value = text.partition(":")
-    if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name.strip()) or not value.strip().isprintable():
-        raise UsageError("--traces-header: write it as 'Name: value', for example 'Authorization: Bearer …', or @FILE")
-    return name.strip(), value.strip()
+    try:
+        return backend_header(text)
+    except ValueError as error:
+        raise UsageError(f"--traces-header: {error}") from None
 
 
 def keys(text: str) -> tuple[str, ...]:
     """Metadata keys separated by commas."""
     found = tuple(item.strip() for item in text.split(","))
     for key in found:
-        if not _KEY.fullmatch(key):
+        if not given.KEY.fullmatch(key):
             raise UsageError(f"--require {text!r}: write header keys in lower case, for example x-lane,baggage")
     return found
 
@@ -200,9 +162,6 @@ def _takes_file(path: Path) -> bool:
 def pem(option: str, path: str) -> bytes:
     """The bytes of a PEM file."""
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{option} {path}: {error.strerror or error}: name a file that can be read") from None
-    if b"-----BEGIN " not in content:
-        raise UsageError(f"{option} {path}: no PEM in it: name a file that holds -----BEGIN … -----")
-    return content
+        return given.pem(Path(path))
+    except ValueError as error:
+        raise UsageError(f"{option} {error}") from None

@@ -20,6 +20,9 @@ class Command(NamedTuple):
 
 COMMANDS: Final = {
     "audit": Command("grpc_tracing.commands.audit", "audit", "say which services cut traces, from a backend's spans"),
+    "check": Command(
+        "grpc_tracing.commands.check", "probe", "call a method of any service, and say where its trace is cut"
+    ),
     "fetch": Command("grpc_tracing.commands.fetch", "audit", "keep a backend's spans in a file"),
     "store": Command("grpc_tracing.store.cli", "store", "run the trace store: spans in, query API and pages out"),
 }

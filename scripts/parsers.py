@@ -8,6 +8,7 @@ import client.cli
 import deploy.compose.place
 import deploy.kubernetes.place
 import deploy.local.place
+import grpc_tracing.commands.check_options
 import grpc_tracing.commands.options
 import grpc_tracing.store.options
 import mesh.cli
@@ -40,6 +41,7 @@ def library() -> argparse.ArgumentParser:
     options = grpc_tracing.commands.options
     parsers = {
         "audit": options.audit_parser(),
+        "check": grpc_tracing.commands.check_options.parser(),
         "fetch": options.fetch_parser(),
         "store": grpc_tracing.store.options.parser(),
     }

@@ -29,6 +29,7 @@ UNIT = (
     "tests/headers",
     "tests/mesh/test_options.py",
     "tests/mesh/test_topology.py",
+    "tests/probe/test_judge.py",
     "tests/spans",
     "tests/store/test_bodies.py",
     "tests/store/test_options.py",

@@ -36,7 +36,8 @@ LAYERS: dict[str, set[str]] = {
     "evidence": {"headers", "spans"},
     "backends": {"headers", "spans"},
     "audit": {"headers", "spans"},
-    "commands": {"headers", "spans", "backends", "audit"},
+    "probe": {"headers", "calling", "spans", "backends", "audit"},
+    "commands": {"headers", "calling", "spans", "backends", "audit", "probe"},
     "store": {"headers", "calling", "spans", "evidence", "backends"},
 }
 """Inside the library. `arguments`, `printable`, `values` and `version` are for all; `cli` only names its commands."""

@@ -121,10 +121,11 @@ def test_pytest_finds_its_plugin(bare: Path, tmp_path: Path) -> None:
     assert "'grpc_tracing.testing.plugin'" in done(bare / "python", "-c", PLUGIN, cwd=tmp_path)
 
 
-def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path) -> None:
-    ended = run(bare / "grpc-tracing", "store", cwd=tmp_path)
+@pytest.mark.parametrize(("command", "extra"), [("store", "store"), ("check", "probe")])
+def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path, command: str, extra: str) -> None:
+    ended = run(bare / "grpc-tracing", command, cwd=tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert "pip install 'grpc-tracing[store]'" in ended.stderr
+    assert f"pip install 'grpc-tracing[{extra}]'" in ended.stderr
 
 
 def test_its_types_hold_for_who_uses_it(bare: Path, tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ Starts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Api:
-    """A backend's name, where its services are and how they are read, its search.
+    """A backend's name, where its services are and how they are read, its search, and where a trace is by its id.
 
-    Where a search tells of traces and not their spans, `listed` reads it, and each trace is asked for at `trace`.
+    Where a search tells of traces and not their spans, `listed` reads it, and each trace is asked for by its id.
     A window shorter than `least` nanoseconds is not split.
     """
 
@@ -36,8 +36,8 @@ class Api:
     names: Callable[[Any], list[str]]
     search: str
     parameters: Callable[[str, Window, int], dict[str, str]]
+    trace: str
     listed: Callable[[Any], Starts] | None = None
-    trace: str = ""
     least: int = 10_000_000
 
 
@@ -86,17 +86,17 @@ def _listed(document: Any) -> Starts:
 
 
 APIS: Final = {
-    "jaeger": Api("Jaeger's v3 API", "/api/v3/services", _named("services"), "/api/v3/traces", _v3),
-    "jaeger1": Api("Jaeger's first API", "/api/services", _named("data"), "/api/traces", _v1),
-    "zipkin": Api("Zipkin", "/api/v2/services", _plain_list, "/api/v2/traces", _zipkin),
+    "jaeger": Api("Jaeger's v3 API", "/api/v3/services", _named("services"), "/api/v3/traces", _v3, "/api/v3/traces/"),
+    "jaeger1": Api("Jaeger's first API", "/api/services", _named("data"), "/api/traces", _v1, "/api/traces/"),
+    "zipkin": Api("Zipkin", "/api/v2/services", _plain_list, "/api/v2/traces", _zipkin, "/api/v2/trace/"),
     "tempo": Api(
         "Tempo",
         "/api/search/tag/service.name/values",
         _tag_values,
         "/api/search",
         _tempo,
+        "/api/traces/",
         listed=_listed,
-        trace="/api/traces/",
         least=SECOND,
     ),
 }

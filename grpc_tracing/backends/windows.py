@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -57,17 +57,34 @@ async def choose(source: Source, name: str) -> Api:
     )
 
 
-async def read(source: Source, api: Api, window: Window, reading: Reading) -> AsyncIterator[list[Span]]:
-    """The spans of all traces in the window, each trace once. Raises StoreUnreadable where nothing can be read."""
+async def read(
+    source: Source, api: Api, window: Window, reading: Reading, names: Sequence[str] = ()
+) -> AsyncIterator[list[Span]]:
+    """The spans of all traces in the window, or of those in which one of the services `names` took part; each trace
+    once. Raises StoreUnreadable where nothing can be read."""
     async with source.open() as http:
-        names = await _services(http, api)
-        if names is None:
-            raise StoreUnreadable(f"{source.url} does not answer as {api.name} does: try another --traces-api")
-        if await _takes_no_name(http, api, window):
-            names = [_EVERY]
-        for name in names:
+        for name in names or await _all_names(source, http, api, window):
             async for spans in _service(http, api, name, window, reading):
                 yield spans
+
+
+async def _all_names(source: Source, http: httpx.AsyncClient, api: Api, window: Window) -> list[str]:
+    names = await _services(http, api)
+    if names is None:
+        raise StoreUnreadable(f"{source.url} does not answer as {api.name} does: try another --traces-api")
+    return [_EVERY] if await _takes_no_name(http, api, window) else names
+
+
+async def read_trace(http: httpx.AsyncClient, api: Api, trace_id: str) -> list[Span]:
+    """The spans of a trace; none where the backend does not know it, or not yet. Raises StoreUnreadable."""
+    answer = await _ask(http, f"{api.trace}{trace_id}", {})
+    if answer.status_code == 404:
+        return []
+    try:
+        answer.raise_for_status()
+        return _spans(answer)
+    except (httpx.HTTPStatusError, ValueError):
+        raise StoreUnreadable(f"{http.base_url} answered {_said(answer)}") from None
 
 
 async def _services(http: httpx.AsyncClient, api: Api) -> list[str] | None:

@@ -76,16 +76,7 @@ def _add_reading(made: Parser) -> None:
         required=True,
         help="a backend's URL, a file or folder of spans, - for standard input",
     )
-    add("--traces-api", choices=("auto", *APIS), default="auto", help="what the URL speaks [%(default)s]")
-    add(
-        "--traces-header",
-        metavar="'NAME: VALUE'",
-        action="append",
-        default=[],
-        type=checked(_header),
-        help="goes with each request; @FILE reads it, so that no process list shows it",
-    )
-    add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
+    add_backend(made)
     add(
         "--last",
         metavar="TIME",
@@ -101,8 +92,23 @@ def _add_reading(made: Parser) -> None:
     )
 
 
-def _header(text: str) -> tuple[str, str]:
-    """What was given stands in no message: it may be a token."""
+def add_backend(made: argparse.ArgumentParser) -> None:
+    """How the URL of `--traces` is asked."""
+    add = made.add_argument
+    add("--traces-api", choices=("auto", *APIS), default="auto", help="what the URL speaks [%(default)s]")
+    add(
+        "--traces-header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        type=checked(backend_header),
+        help="goes with each request; @FILE reads it, so that no process list shows it",
+    )
+    add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
+
+
+def backend_header(text: str) -> tuple[str, str]:
+    """A header for a backend. What was given stands in no message: it may be a token."""
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text(encoding="utf-8").strip()
@@ -127,10 +133,14 @@ def where(made: Parser, given: argparse.Namespace) -> Where:
 
 
 def _url(made: Parser, given: argparse.Namespace, text: str) -> Where:
+    now = time.time_ns()
+    window = Window(now - int(given.last * 1e9), now)
+    return Where(backend(made, given, text), given.traces_api, window, None, given.wait)
+
+
+def backend(made: argparse.ArgumentParser, given: argparse.Namespace, text: str) -> Source:
+    """The backend at this URL. Exits with code 2 and one line where it is none."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         made.error("--traces: a backend's URL begins with http:// or https:// and names a host")
-    now = time.time_ns()
-    window = Window(now - int(given.last * 1e9), now)
-    headers = tuple(given.traces_header)
-    return Where(Source.at(text, headers, given.traces_ca), given.traces_api, window, None, given.wait)
+    return Source.at(text, tuple(given.traces_header), given.traces_ca)

@@ -54,7 +54,7 @@ def test_an_open_loop_makes_the_calls_that_it_was_asked_for(whole: Chain) -> Non
 def test_a_closed_loop_keeps_its_callers_busy(whole: Chain) -> None:
     ended = load(whole.target, "--concurrency", "4", "--rpc", "Talk", "--json")
     assert (ended.code, ended.json["loop"], ended.json["errors"]) == (0, "closed", {})
-    assert ended.json["calls"] > 20
+    assert ended.json["calls"] > 8
     # Four callers without a pause: the calls' mean times their rate is four.
     busy = ended.json["latency_ms"]["mean"] / 1000 * ended.json["calls_per_s"]
     assert 2 < busy < 4.5

@@ -19,11 +19,12 @@ def grpc_server(
     threads: int = 64,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
     options: Sequence[tuple[str, Any]] = LIMIT_OPTIONS,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> Iterator[str]:
     """Serves the handlers at a Unix socket or TCP address; gives the address bound."""
     pool = futures.ThreadPoolExecutor(threads)
     server = grpc.server(pool, list(handlers), list(interceptors), options)
-    port = server.add_insecure_port(address)
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     try:
         yield address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
