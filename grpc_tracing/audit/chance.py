@@ -43,11 +43,15 @@ class Key(NamedTuple):
 @dataclass(frozen=True)
 class Calls:
     """Calls of one instance: starts and ends in ns, and a small number each: the RPC of a call in, the target of a
-    call out."""
+    call out. Of a call in also the row of `meet`'s table that says where it goes on."""
 
     starts: Times
     ends: Times
     numbers: Times
+    rows: Times
+
+    def of(self, which: slice | NDArray[np.bool_] | Times) -> Calls:
+        return Calls(self.starts[which], self.ends[which], self.numbers[which], self.rows[which])
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,21 @@ class Met:
 
 @dataclass(frozen=True)
 class Trial:
-    """Three ways to follow a call in: begin within it, lie within it, begin soon after it began."""
+    """Four ways to follow a call in: begin within it, lie within it, begin soon after it began, and begin within one
+    that goes on to no call out to this target."""
 
     within: Met = field(default_factory=Met)
     inside: Met = field(default_factory=Met)
     soon: Met = field(default_factory=Met)
+    instead: Met = field(default_factory=Met)
 
     def __add__(self, other: Trial) -> Trial:
-        return Trial(self.within + other.within, self.inside + other.inside, self.soon + other.soon)
+        return Trial(
+            self.within + other.within,
+            self.inside + other.inside,
+            self.soon + other.soon,
+            self.instead + other.instead,
+        )
 
     @property
     def moments(self) -> float:
@@ -121,34 +132,46 @@ class Trial:
 
     @property
     def p(self) -> float:
-        return min(1.0, 3 * min(self.within.p, self.inside.p, self.soon.p))
+        return min(1.0, 4 * min(self.within.p, self.inside.p, self.soon.p, self.instead.p))
 
     @property
     def best(self) -> Met:
-        """What tells the share: to lie within says more, unless calls out outlive the calls in that they follow."""
-        inside = self.inside.share_error < self.within.share_error
-        less = self.inside.share + 2 * self.inside.share_error < self.within.share - 2 * self.within.share_error
-        return self.inside if inside and not less else self.within
+        """What tells the share: the ways with less error, unless they miss calls that begin within one.
+
+        Calls out may outlive the calls in that they follow, and a call in of which one call out is cut may go on in
+        another one.
+        """
+        best = self.within
+        for met in (self.inside, self.instead):
+            less = met.share + 2 * met.share_error < self.within.share - 2 * self.within.share_error
+            if met.share_error < best.share_error and not less:
+                best = met
+        return best
 
     @property
     def z(self) -> float:
-        return max(self.within.z, self.inside.z, self.soon.z)
+        return max(self.within.z, self.inside.z, self.soon.z, self.instead.z)
 
 
-def calls(starts: Sequence[int], ends: Sequence[int], numbers: Sequence[int]) -> Calls:
-    """Sorted by start; the three run in parallel."""
+def calls(
+    starts: Sequence[int], ends: Sequence[int], numbers: Sequence[int], rows: Sequence[int] | None = None
+) -> Calls:
+    """Sorted by start; all run in parallel."""
     begin = np.asarray(starts, dtype=np.int64)
     order = np.argsort(begin, kind="stable")
-    return Calls(begin[order], np.asarray(ends, np.int64)[order], np.asarray(numbers, np.int64)[order])
+    at = np.zeros(len(begin), np.int64) if rows is None else np.asarray(rows, np.int64)
+    return Calls(begin, np.asarray(ends, np.int64), np.asarray(numbers, np.int64), at).of(order)
 
 
 @dataclass(frozen=True)
 class _Reach:
-    """Shifts run from `-most` to `most`; those shorter than `least` are left out. Longer calls in tell nothing."""
+    """Shifts run from `-most` to `most`; those shorter than `least` are left out. Calls in that are longer than
+    `longest` tell nothing. All was seen within `window`."""
 
     least: int
     most: int
     longest: int
+    window: int
 
     @property
     def width(self) -> int:
@@ -170,8 +193,13 @@ class _Pairs:
         return _Pairs(self.cell[which], self.out[which], self.entered[which], self.first[which], self.last[which])
 
 
-def meet(into: Calls, out: Calls, targets: int, routes: int) -> Mapping[Key, Trial]:
-    """Of one instance, so one clock; the calls out all begin a trace. Nothing where too little time was seen."""
+def meet(
+    into: Calls, out: Calls, targets: int, routes: int, goes_on: NDArray[np.bool_] | None = None
+) -> Mapping[Key, Trial]:
+    """Of one instance, so one clock; the calls out all begin a trace. Nothing where too little time was seen.
+
+    `goes_on` has a row for each of `into.rows`: to which targets such calls in go on.
+    """
     if not len(into.starts) or not len(out.starts):
         return {}
     low = min(int(into.starts[0]), int(out.starts[0]))
@@ -180,13 +208,30 @@ def meet(into: Calls, out: Calls, targets: int, routes: int) -> Mapping[Key, Tri
     if reach.least * 4 > reach.most:
         return {}
     around = _around(into, low, high, reach)
-    chosen, scale = _thinned(out, around, reach, high - low)
+    chosen, scale = _thinned(out, around, reach)
     pairs = _pairs(around, chosen, reach, routes)
     lasts = _lasts(around, chosen, pairs, reach)
     grid = _Grid(targets, routes, reach, chosen, scale)
     keys = grid.keys(pairs)
     within, inside, soon = (grid.met(pairs, last, keys) for last in lasts)
-    return {key: Trial(within[key], inside[key], soon[key]) for key in keys}
+    table = np.zeros((1, targets), bool) if goes_on is None else goes_on
+    instead = _instead(around, out, table, grid, keys) if table.any() else {}
+    return {key: Trial(within[key], inside[key], soon[key], instead.get(key, within[key])) for key in keys}
+
+
+def _instead(
+    around: Calls, out: Calls, goes_on: NDArray[np.bool_], whole: _Grid, keys: Sequence[Key]
+) -> dict[Key, Met]:
+    """Against the calls in alone that could have made the call out: those that go on to its target made another one.
+
+    Where most go on, few are left for chance to meet: a cut of few calls shows in a pod that is always busy.
+    """
+    left = around.of(~np.all(goes_on, axis=1)[around.rows])
+    chosen, scale = _thinned(out, left, whole.reach)
+    pairs = _pairs(left, chosen, whole.reach, whole.routes)
+    able = ~goes_on[left.rows[pairs.entered], chosen.numbers[pairs.out]]
+    last, _, _ = _lasts(left, chosen, pairs, whole.reach)
+    return _Grid(whole.targets, whole.routes, whole.reach, chosen, scale).met(pairs.of(able), last[able], keys)
 
 
 def _reach(into: Calls, out: Calls, width: int) -> _Reach:
@@ -195,7 +240,7 @@ def _reach(into: Calls, out: Calls, width: int) -> _Reach:
     rate = max(1, len(into.starts)) / max(1, width)
     enough = int(_PAIRS / (len(out.starts) * rate) / 3)
     most = min(max(20 * least, _SECOND), 10 * _SECOND, max(enough, 5 * least), width // 2)
-    return _Reach(least, most, max(least, most // 4))
+    return _Reach(least, most, max(least, most // 4), width)
 
 
 def _around(into: Calls, low: int, high: int, reach: _Reach) -> Calls:
@@ -206,14 +251,15 @@ def _around(into: Calls, low: int, high: int, reach: _Reach) -> Calls:
         np.concatenate([into.starts[before] - width, into.starts, into.starts[after] + width]),
         np.concatenate([into.ends[before] - width, into.ends, into.ends[after] + width]),
         np.concatenate([into.numbers[before], into.numbers, into.numbers[after]]),
+        np.concatenate([into.rows[before], into.rows, into.rows[after]]),
     )
 
 
-def _thinned(out: Calls, into: Calls, reach: _Reach, width: int) -> tuple[Calls, float]:
+def _thinned(out: Calls, into: Calls, reach: _Reach) -> tuple[Calls, float]:
     """Evenly, where the pairs would be too many."""
-    expected = len(out.starts) * len(into.starts) / max(1, width) * (2 * reach.most + reach.longest)
+    expected = len(out.starts) * len(into.starts) / max(1, reach.window) * (2 * reach.most + reach.longest)
     step = max(1, math.ceil(expected / (3 * _PAIRS)))
-    kept = Calls(out.starts[::step], out.ends[::step], out.numbers[::step])
+    kept = out.of(slice(None, None, step))
     return kept, len(out.starts) / len(kept.starts)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from grpc_tracing.audit import chance
 from grpc_tracing.audit.chance import ALL, Calls, Key, Met, Trial
 from grpc_tracing.audit.facts import Layer
-from grpc_tracing.audit.ledger import Group, Ledger, Outs, Place, Times
+from grpc_tracing.audit.ledger import Entered, Group, Ledger, Outs, Place, Times
 from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Needs, Problem, Route, Service, Word
 from grpc_tracing.audit.sampling import Sampling, by_beats, by_cuts
 
@@ -166,10 +168,11 @@ def _unit(
     for routes in into.values():
         counts.update({name: len(times.starts) for name, times in routes.items()})
     names = [name for name, _ in counts.most_common(_MOST_ROUTES)]
+    goes_on = np.array([[group.target in onward for group in groups] for onward in ledger.onward.sets], bool)
     trials, apart, entered = defaultdict[Scope, Trial](Trial), Counter[Group](), 0
     for instance in {instance for outs in groups.values() for instance, _ in outs.began}:
         routes = into.get(instance, {})
-        met = chance.meet(_calls_in(routes, names), _calls_out(groups, instance), len(groups), len(names) + 1)
+        met = chance.meet(_calls_in(routes, names), _calls_out(groups, instance), len(groups), len(names) + 1, goes_on)
         entered += sum(len(times.starts) for times in routes.values())
         for key, trial in met.items():
             if key.route < len(names):
@@ -221,9 +224,12 @@ def _scope(key: Key, groups: Sequence[Group], names: Sequence[str]) -> Scope:
     return Scope(target, _EVERY if key.route == ALL else names[key.route])
 
 
-def _calls_in(routes: Mapping[str, Times], names: Sequence[str]) -> Calls:
+def _calls_in(routes: Mapping[str, Entered], names: Sequence[str]) -> Calls:
     numbers = {name: number for number, name in enumerate(names)}
-    return _joined([(times, numbers.get(name, len(names))) for name, times in routes.items()])
+    rows = array("H")
+    for times in routes.values():
+        rows.extend(times.goes_on)
+    return _joined([(times, numbers.get(name, len(names))) for name, times in routes.items()], rows)
 
 
 def _calls_out(groups: Mapping[Group, Outs], instance: str) -> Calls:
@@ -237,13 +243,13 @@ def _calls_out(groups: Mapping[Group, Outs], instance: str) -> Calls:
     )
 
 
-def _joined(held: Sequence[tuple[Times, int]]) -> Calls:
+def _joined(held: Sequence[tuple[Times, int]], rows: Sequence[int] | None = None) -> Calls:
     starts, ends, numbers = array("q"), array("q"), array("q")
     for times, number in held:
         starts.extend(times.starts)
         ends.extend(times.ends)
         numbers.extend([number] * len(times.starts))
-    return chance.calls(starts, ends, numbers)
+    return chance.calls(starts, ends, numbers, rows)
 
 
 def _found(units: Sequence[Unit]) -> list[dict[Scope, Trial]]:

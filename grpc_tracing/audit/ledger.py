@@ -1,10 +1,10 @@
-"""What is kept of the spans read: counts, and 16 bytes for each call in and each trace begun."""
+"""What is kept of the spans read: counts, 18 bytes for each call in, and 16 for each trace begun."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
@@ -16,6 +16,8 @@ _IDS: Final = 200_000
 """Request ids that wait for their other half."""
 _EXAMPLES: Final = 3
 _SKEW_NS: Final = 1_000_000
+_TARGETS: Final = 64
+_SETS: Final = 4096
 _T = TypeVar("_T")
 
 
@@ -57,6 +59,35 @@ class Times:
     def add(self, start: int, end: int) -> None:
         self.starts.append(start)
         self.ends.append(end)
+
+
+@dataclass(slots=True)
+class Entered(Times):
+    """Calls in of one RPC at one place; `goes_on` has for each the number of its set in `Onward`."""
+
+    goes_on: array[int] = field(default_factory=lambda: array("H"))
+
+    def enter(self, start: int, end: int, goes_on: int) -> None:
+        self.add(start, end)
+        self.goes_on.append(goes_on)
+
+
+@dataclass
+class Onward:
+    """The sets of targets to which calls in go on, by number. 0 is the empty one, and stands for those past the limits:
+    such calls in count as if they went on to none."""
+
+    sets: list[frozenset[str]] = field(default_factory=lambda: [frozenset()])
+    _numbers: dict[frozenset[str], int] = field(default_factory=lambda: {frozenset(): 0})
+
+    def number(self, targets: Iterable[str]) -> int:
+        held = frozenset(targets)
+        if held not in self._numbers:
+            if len(held) > _TARGETS or len(self.sets) >= _SETS:
+                return 0
+            self._numbers[held] = len(self.sets)
+            self.sets.append(held)
+        return self._numbers[held]
 
 
 @dataclass
@@ -102,7 +133,8 @@ class Ledger:
     traces: int = 0
     first: int = 0
     last: int = 0
-    calls_in: defaultdict[Place, dict[str, Times]] = field(default_factory=lambda: defaultdict(dict))
+    calls_in: defaultdict[Place, dict[str, Entered]] = field(default_factory=lambda: defaultdict(dict))
+    onward: Onward = field(default_factory=Onward)
     outs: defaultdict[Group, Outs] = field(default_factory=lambda: defaultdict(Outs))
     called: dict[str, set[str]] = field(default_factory=dict)
     """Whom calls out are for, and who makes them."""
@@ -135,20 +167,22 @@ class Ledger:
     def _close(self, trace: list[Fact]) -> None:
         self.traces += 1
         by_id = {one.span_id: one for one in trace}
+        calls = list(calls_out(trace))
+        goes_on = _goes_on(calls, by_id)
         for one in trace:
             above = by_id.get(one.parent_id) if one.parent_id else None
             if one.kind in ENTRIES:
-                self._enter(one, above)
+                self._enter(one, above, goes_on.get(one.span_id, ()))
             if one.parent_id:
                 self._below(one, above)
-        for call in calls_out(trace):
+        for call in calls:
             self._leave(call)
 
-    def _enter(self, one: Fact, above: Fact | None) -> None:
+    def _enter(self, one: Fact, above: Fact | None, targets: Iterable[str]) -> None:
         routes = self.calls_in[Place(one.service, one.layer, one.instance)]
         if one.route not in routes:
-            routes[one.route] = Times()
-        routes[one.route].add(one.start, one.end)
+            routes[one.route] = Entered()
+        routes[one.route].enter(one.start, one.end, self.onward.number(targets))
         if one.layer is Layer.SDK:
             self._arrive(one, above)
         if one.request_id:
@@ -173,7 +207,7 @@ class Ledger:
 
     def _leave(self, call: CallOut) -> None:
         one = call.fact
-        group = Group(one.service, one.layer, one.target or one.route)
+        group = Group(one.service, one.layer, _target(one))
         outs = self.outs[group]
         self.called.setdefault(one.target, set()).add(one.service)
         if call.begins is Begins.CALL_IN and call.cause:
@@ -201,6 +235,21 @@ class Ledger:
         outs.by_request_id[entered.route] += 1
         if len(outs.examples) < _EXAMPLES:
             outs.examples.append((f"{entered.trace_id}/{entered.span_id}", f"{left.trace_id}/{left.span_id}"))
+
+
+def _target(call_out: Fact) -> str:
+    return call_out.target or call_out.route
+
+
+def _goes_on(calls: Iterable[CallOut], by_id: Mapping[str, Fact]) -> Mapping[str, set[str]]:
+    """By a call in's span id the targets of the calls out that continue it; a sidecar's and its SDK's span alike."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for call in calls:
+        at, target = call.cause, _target(call.fact)
+        while at and at.kind in ENTRIES and at.service == call.fact.service and target not in found[at.span_id]:
+            found[at.span_id].add(target)
+            at = by_id.get(at.parent_id)
+    return found
 
 
 def _remember(held: OrderedDict[tuple[str, str], _T], key: tuple[str, str], value: _T) -> None:

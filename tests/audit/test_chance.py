@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from grpc_tracing.audit import chance
@@ -61,6 +62,21 @@ def test_targets_and_rpcs_are_told_apart() -> None:
         Key(ALL, 0),
         Key(ALL, ALL),
     }
+
+
+def test_a_call_in_that_goes_on_to_a_target_made_no_call_there_that_began_a_trace() -> None:
+    """Of two targets the calls to one are cut: none of its calls in goes on to it, all go on to the other."""
+    starts = stream(1, 50)
+    rng = random.Random(4)  # noqa: S311
+    rows = [rng.randrange(2) for _ in starts]
+    into = chance.calls(starts, [one + 100 * MS for one in starts], [0] * len(starts), rows)
+    begun = [one + MS for one, row in zip(starts, rows, strict=True) if not row]
+    out = chance.calls(begun, [one + MS for one in begun], [0] * len(begun))
+    goes_on = np.array([[False, True], [True, True]])
+    found = chance.meet(into, out, 2, 1, goes_on)[Key(0, ALL)]
+    assert found.instead.mean == pytest.approx(found.within.mean / 2, rel=0.1)
+    assert found.instead.seen - found.instead.mean == pytest.approx(len(begun), rel=0.2)
+    assert found.best is found.instead
 
 
 def test_two_strict_timers_of_one_rate_prove_nothing() -> None:

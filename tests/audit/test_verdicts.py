@@ -11,6 +11,7 @@ from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit, Service, Word
 from grpc_tracing.audit.sampling import Sampling, stated
+from grpc_tracing.spans.model import Kind
 from tests.audit.traffic import Traffic
 
 WHOLE = Traffic()
@@ -58,6 +59,28 @@ def test_a_service_gets_the_word_that_its_spans_earn(what: str) -> None:
     traffic, word = WORDS[what]
     found = {one.service: one.verdict for one in audit(*traffic).services}
     assert found["cart"] is word
+
+
+@pytest.mark.parametrize("share", [0.2, 0.05])
+def test_a_few_cut_calls_of_a_pod_that_is_always_busy_are_told_by_the_calls_in_that_go_on_to_nothing(
+    share: float,
+) -> None:
+    """50 calls are in at any time: of all of them, those that go on made another call out."""
+    busy = Traffic(cuts=True, cut_share=share, rate=200, length_ms=250, seconds=30)
+    found = only(busy)
+    assert found.verdict is Word.PARTLY
+    assert found.cut == pytest.approx(share * 200 * 30, rel=0.25)
+
+
+def test_a_job_beside_calls_in_of_which_a_few_go_on_to_nothing_is_not_named() -> None:
+    """Calls in that are answered at once, as from a cache, are few for chance to meet, and it meets no more of them."""
+    whole, answered = Traffic(rate=200, length_ms=250, jobs=20), Traffic(rate=10, length_ms=250)
+    ledger = Ledger()
+    ledger.take(whole.spans())
+    ledger.take(span for span in answered.spans() if span.kind is Kind.SERVER)
+    ledger.close()
+    (found,) = judge(ledger, sampling=stated("100%")).services
+    assert found.cut == 0
 
 
 @pytest.mark.parametrize("traffic", [JOB, Traffic(jobs=5, job_target="smtp")], ids=["beside calls", "to another"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from grpc_tracing.spans.model import Span
 from tests.support.spans import make
@@ -37,6 +37,8 @@ class Traffic:
     job_target: str = "stock"
     sampling: float = 1.0
     seed: int = 1
+    cut_share: float = field(default=1.0, repr=False)
+    """Of a service that cuts: the share of its calls. Not in the text that seeds what is random."""
 
     def spans(self) -> Iterator[Span]:
         chance, now = random.Random(f"{self}"), 0.0  # noqa: S311
@@ -55,6 +57,7 @@ class Traffic:
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:
         trace, entered, request = _id(chance, 32), _id(chance, 16), _id(chance, 16)
         end = at + int(self.length_ms * MS)
+        cuts = self.cuts and (self.cut_share == 1 or chance.random() < self.cut_share)
         if self.twin:
             yield from replace(self, twin=False, cuts=False, rpc="shop.Cart/List")._call(chance, at)
         if self.behind:
@@ -63,8 +66,8 @@ class Traffic:
         sampled = chance.random() < self.sampling
         if sampled:
             yield self._span(trace, entered, "", "server", at, end, request=request)
-        onward, parent = (_id(chance, 32), "") if self.cuts else (trace, entered)
-        if not (chance.random() < self.sampling if self.cuts and not self.passes_id else sampled):
+        onward, parent = (_id(chance, 32), "") if cuts else (trace, entered)
+        if not (chance.random() < self.sampling if cuts and not self.passes_id else sampled):
             return
         request = request if self.passes_id else _id(chance, 16)
         yield self._span(onward, _id(chance, 16), parent, "client", at + MS, end - MS, "stock", request=request)
