@@ -16,7 +16,7 @@ from grpc_tracing.audit.chance import ALL, Calls, Key, Met, Trial
 from grpc_tracing.audit.facts import Layer
 from grpc_tracing.audit.ledger import Entered, Group, Ledger, Outs, Place, Times
 from grpc_tracing.audit.result import CUTTING, WORST, Audit, Instance, Needs, Problem, Route, Service, Word
-from grpc_tracing.audit.sampling import Sampling, by_beats, by_cuts
+from grpc_tracing.audit.sampling import Sampling, by_beats, by_cuts, by_gaps
 
 _FALSE: Final = 0.001
 """The false discovery rate over all services and RPCs."""
@@ -131,8 +131,8 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
 def _sampling(units: Sequence[Unit], found: Sequence[Mapping[Scope, Trial]]) -> Sampling | None:
     """By cuts, unless the request id goes on: where it carries Envoy's decision, both halves are there or none is."""
     cutting = [trials for unit, trials in zip(units, found, strict=True) if trials and not unit.passes_ids]
-    begun = (times.starts for unit in units for outs in unit.groups.values() for times in outs.began.values())
-    return by_cuts([_plainest(trials) for trials in cutting]) or by_beats(begun)
+    begun = [times.starts for unit in units for outs in unit.groups.values() for times in outs.began.values()]
+    return by_cuts([_plainest(trials) for trials in cutting]) or by_beats(begun) or by_gaps(begun)
 
 
 def _plainest(found: Mapping[Scope, Trial]) -> Met:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from grpc_tracing.backends.documents import LARGEST
 from grpc_tracing.spans.formats import otlp
 from grpc_tracing.spans.model import Span
 
@@ -26,6 +27,10 @@ _AT_ONCE = 8
 _NOTES_AT_ONCE = 50
 _SEARCHED = 100  # traces
 _Read = TypeVar("_Read")
+
+
+class TooLargeError(Exception):
+    """An answer that is too large to be read; the text says how large it is."""
 
 
 class StoreUnreadable(Exception):  # noqa: N818 - reads as what it says
@@ -172,16 +177,31 @@ async def _asked(
     """What `read` makes of the answer's JSON; it raises ValueError where that is not the API's."""
     base = str(http.base_url).rstrip("/")
     try:
-        answer = await http.get(path, params=dict(parameters))
+        answer = await bounded(http, path, parameters, _ANSWER)
         if refusal := _refusal(base, answer):
             raise StoreUnreadable(refusal)
         return read(answer.json()) if answer.is_success else None
     except httpx.TimeoutException:
         raise StoreUnreadable(f"{base} does not answer within {_ANSWER:g}s") from None
+    except TooLargeError as error:
+        raise StoreUnreadable(f"{base} answers with {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StoreUnreadable(no_connection(base, error)) from None
     except ValueError:
         raise StoreUnreadable(_another_api(base, "its answer is not that API's JSON")) from None
+
+
+async def bounded(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str], seconds: float) -> httpx.Response:
+    """The whole answer, unpacked. Raises TooLargeError before it is held, and what httpx raises."""
+    async with http.stream("GET", path, params=dict(parameters), timeout=seconds) as answer:
+        body = bytearray()
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > LARGEST:
+                raise TooLargeError(f"more than {LARGEST // 1024**2} MiB")
+    kept = {"content-type", "location"} & answer.headers.keys()
+    headers = {key: answer.headers[key] for key in kept}
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
 
 
 def _refusal(base: str, answer: httpx.Response) -> str:

@@ -12,7 +12,15 @@ import httpx
 
 from grpc_tracing.backends.apis import APIS, Api, Starts, Window
 from grpc_tracing.backends.files import documents
-from grpc_tracing.backends.jaeger import Source, StoreUnreadable, as_iso, no_connection, turned_away
+from grpc_tracing.backends.jaeger import (
+    Source,
+    StoreUnreadable,
+    TooLargeError,
+    as_iso,
+    bounded,
+    no_connection,
+    turned_away,
+)
 from grpc_tracing.spans.formats.documents import spans_of
 from grpc_tracing.spans.model import Span
 
@@ -26,6 +34,8 @@ _AT_ONCE: Final = 8
 _EVERY: Final = ""
 """In place of a service's name: all of them."""
 _ANSWER: Final = 30.0
+_HALVED: Final = 32
+"""So often windows are halved because an answer is too large: a backend that never ends one keeps nobody for long."""
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -36,6 +46,7 @@ class Reading:
     spans: int = 0
     traces: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+    halved: int = 0
 
     def miss(self, name: str, window: Window, said: str) -> None:
         self.missing.append(
@@ -89,10 +100,10 @@ async def read_trace(http: httpx.AsyncClient, api: Api, trace_id: str) -> list[S
 
 async def _services(http: httpx.AsyncClient, api: Api) -> list[str] | None:
     """None where it is another API's answer."""
-    answer = await _ask(http, api.services, {})
     try:
+        answer = await _ask(http, api.services, {})
         return api.names(answer.json()) if answer.is_success else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, TooLargeError):
         return None
 
 
@@ -100,7 +111,7 @@ async def _takes_no_name(http: httpx.AsyncClient, api: Api, window: Window) -> b
     """Whether a search without a service finds traces: then one finds all, and no trace comes once for each service."""
     try:
         return bool(await _found(http, api, _EVERY, window, Reading(), most=1))
-    except StoreUnreadable:
+    except (StoreUnreadable, TooLargeError):
         return False
 
 
@@ -112,18 +123,37 @@ async def _service(
         part = waiting.pop()
         try:
             found = await _found(http, api, name, part, reading)
-            starts = _starts(found)
-            if len(starts) >= _CAP:
-                if part.end - part.start > api.least:
-                    waiting += reversed(_split(part, starts.values(), api.least))
-                    continue
-                reading.missing.append(
-                    f"{name or 'all'}: more than {_CAP} traces in {api.least // 1_000_000} ms: the rest is not read"
-                )
+            if parts := _narrower(_starts(found), name, part, api, reading):
+                waiting += reversed(parts)
+                continue
             spans = found if isinstance(found, list) else await _by_id(http, api, found, reading)
+        except TooLargeError as error:
+            waiting += reversed(_halves(error, name, part, api, reading))
+            continue
         except StoreUnreadable as error:
             raise StoreUnreadable(_cut_off(str(error), name, part, reading)) from None
         yield _new(spans, reading)
+
+
+def _narrower(starts: Starts, name: str, window: Window, api: Api, reading: Reading) -> list[Window]:
+    """The parts to ask for in place of a window of which a search may not have told all; none where it did."""
+    if len(starts) < _CAP:
+        return []
+    if window.end - window.start > api.least:
+        return _split(window, starts.values(), api.least)
+    reading.missing.append(
+        f"{name or 'all'}: more than {_CAP} traces in {api.least // 1_000_000} ms: the rest is not read"
+    )
+    return []
+
+
+def _halves(error: TooLargeError, name: str, window: Window, api: Api, reading: Reading) -> list[Window]:
+    """In place of a window whose answer is too large; none, and it is missing, where halving comes to its end."""
+    if reading.halved < _HALVED and window.end - window.start > 2 * api.least:
+        reading.halved += 1
+        return _split(window, (), api.least)
+    reading.miss(name, window, f"{error}: ask for less with --last")
+    return []
 
 
 def _cut_off(said: str, name: str, window: Window, reading: Reading) -> str:
@@ -184,7 +214,11 @@ async def _by_id(http: httpx.AsyncClient, api: Api, starts: Starts, reading: Rea
 
     async def one(trace_id: str) -> list[Span]:
         async with gate:
-            answer = await _ask(http, f"{api.trace}{trace_id}", {})
+            try:
+                answer = await _ask(http, f"{api.trace}{trace_id}", {})
+            except TooLargeError as error:
+                reading.missing.append(f"trace {trace_id}: the backend answered {error}")
+                return []
         try:
             answer.raise_for_status()
             return _spans(answer)
@@ -226,11 +260,11 @@ def _empty(document: Any) -> bool:
 
 
 async def _ask(http: httpx.AsyncClient, path: str, parameters: Mapping[str, str]) -> httpx.Response:
-    """The answer, asked for again where the backend is busy. Raises StoreUnreadable with the fix."""
+    """The answer, asked for again where the backend is busy. Raises TooLargeError, and StoreUnreadable with the fix."""
     base = str(http.base_url).rstrip("/")
     try:
         for attempt in range(_TRIES):
-            answer = await http.get(path, params=dict(parameters), timeout=_ANSWER)
+            answer = await bounded(http, path, parameters, _ANSWER)
             if answer.status_code not in _LATER:
                 break
             await asyncio.sleep(0.2 * (attempt + 1))

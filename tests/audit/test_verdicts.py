@@ -120,6 +120,16 @@ def test_the_beats_of_a_timer_tell_the_sampling_and_make_it_a_job(sampling: floa
     assert found.sampling.least < sampling
 
 
+@pytest.mark.parametrize("sampling", [1.0, 0.3])
+def test_an_uneven_timer_tells_how_much_is_sampled_at_the_least(sampling: float) -> None:
+    """Its calls are off by up to a whole beat."""
+    found = audit(Traffic(rate=5, beat=0.5, uneven=1.0, seconds=1200, sampling=sampling))
+    assert found.sampling
+    assert 0.5 * sampling < found.sampling.rate < sampling + 0.1
+    assert found.sampling.least < sampling
+    assert (found.services[0].verdict, found.exit_code) == (Word.JOB, 0)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_calls_out_at_random_have_no_beat(seed: int) -> None:
     found = audit(Traffic(jobs=1, seconds=600, rate=1, seed=seed))

@@ -37,6 +37,8 @@ class Traffic:
     job_target: str = "stock"
     sampling: float = 1.0
     seed: int = 1
+    uneven: float = field(default=0.02, repr=False)
+    """By how much of a beat a timer's calls are off."""
     cut_share: float = field(default=1.0, repr=False)
     """Of a service that cuts: the share of its calls. Not in the text that seeds what is random."""
 
@@ -51,7 +53,7 @@ class Traffic:
 
         for number in range(int(self.seconds / self.beat) if self.beat else 0):
             if chance.random() < self.sampling:
-                at = BEGIN + int((number * self.beat + chance.uniform(0, 0.02 * self.beat)) * 1e9)
+                at = BEGIN + int((number * self.beat + chance.uniform(0, self.uneven * self.beat)) * 1e9)
                 yield self._span(_id(chance, 32), _id(chance, 16), "", "client", at, at + 5 * MS, self.job_target)
 
     def _call(self, chance: random.Random, at: int) -> Iterator[Span]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
-from grpc_tracing.backends import windows
+from grpc_tracing.backends import jaeger, windows
 from grpc_tracing.backends.apis import APIS, SECOND, Window
 from grpc_tracing.backends.jaeger import Source, StoreUnreadable
 from grpc_tracing.backends.windows import Reading, choose, read
@@ -59,6 +60,53 @@ async def test_more_traces_in_the_shortest_window_than_a_search_gives_are_missin
         came = await taken(url, "jaeger1", reading)
     assert len(came) == 1000
     assert reading.missing == ["shop: more than 1000 traces in 10 ms: the rest is not read"]
+
+
+def padded(body: bytes) -> bytes:
+    return body + b" " * 200_000
+
+
+async def test_a_window_whose_answer_is_too_large_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaeger, "LARGEST", 100_000)
+    backend, reading = Backend(traces(*evenly(100))), Reading()
+
+    def answer(path: str) -> Answer:
+        status, body = backend.jaeger2(path)
+        return status, padded(body) if body.count(b'"traceId"') > 30 else body
+
+    async with http_stub(answer) as url:
+        came = await taken(url, "jaeger", reading)
+    assert (len(came), len(set(came)), reading.missing) == (100, 100, [])
+
+
+async def test_a_backend_all_of_whose_answers_are_too_large_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaeger, "LARGEST", 100_000)
+    reading, asked = Reading(), Counter[str]()
+
+    def answer(path: str) -> Answer:
+        asked[path.partition("?")[0]] += 1
+        return (200, b'{"services": ["shop"]}') if "services" in path else (200, padded(b"{"))
+
+    async with http_stub(answer) as url:
+        assert not await taken(url, "jaeger", reading)
+    assert asked["/api/v3/traces"] < 200
+    assert all(
+        one.endswith("the backend answered more than 0 MiB: ask for less with --last") for one in reading.missing
+    )
+    assert reading.missing
+
+
+async def test_a_trace_that_is_too_large_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaeger, "LARGEST", 100_000)
+    backend, reading = Backend(traces(BEGIN)), Reading()
+
+    def answer(path: str) -> Answer:
+        status, body = backend.tempo(path)
+        return status, padded(body) if path.startswith("/api/traces/") else body
+
+    async with http_stub(answer) as url:
+        assert not await taken(url, "tempo", reading)
+    assert reading.missing == [f"trace {1:032x}: the backend answered more than 0 MiB"]
 
 
 async def test_a_backend_that_does_not_answer_is_told_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
