@@ -41,6 +41,8 @@ class Fact(NamedTuple):
     start: int
     end: int
     request_id: str
+    linked: bool = False
+    """To a span of another trace, as what a queue hands on is."""
 
 
 def fact(span: Span) -> Fact:
@@ -62,6 +64,7 @@ def fact(span: Span) -> Fact:
         start=span.start_ns,
         end=max(span.start_ns, span.end_ns),
         request_id=attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, ""),
+        linked=any(trace_id != span.trace_id for trace_id, _ in span.links),
     )
 
 

@@ -193,9 +193,9 @@ class Ledger:
 
     def _arrive(self, one: Fact, above: Fact | None) -> None:
         outs = self.outs[Group(one.service, one.layer, "", arrives=True)]
-        if not one.parent_id:
+        if not one.parent_id and not one.linked:
             outs.begin(one, one.start)
-        elif above and above.service == one.service:
+        elif not one.parent_id or (above and above.service == one.service):
             outs.whole[Continued(one.route, one.instance, one.version)] += 1
 
     def _below(self, one: Fact, above: Fact | None) -> None:

@@ -28,7 +28,8 @@ class Begins(StrEnum):
 
 
 class CallOut(NamedTuple):
-    """A call out: `began` is when its own piece of the trace begins, `cause` the call in that it continues."""
+    """A call out: `began` is when its own piece of the trace begins, `cause` the call in, or linked work, that it
+    continues."""
 
     fact: Fact
     begins: Begins
@@ -81,9 +82,12 @@ def calls_out(trace: list[Fact]) -> Iterator[CallOut]:
 
 
 def _traced(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> CallOut:
-    """Walks up through the service's own spans to what the call out continues."""
+    """Walks up through the service's own spans to what the call out continues: a call in, or the work that a link joins
+    to another trace, as a consumer's batch is."""
     at = fact
     for _ in range(_DEEPEST):
+        if not at.parent_id and at.linked and at is not fact:
+            return CallOut(fact, Begins.CALL_IN, at.start, at)
         if not at.parent_id:
             return CallOut(fact, Begins.ITSELF, at.start, None)
         above = _parent(at, by_id)

@@ -53,6 +53,7 @@ def _one(reports: list[Span]) -> Span:
         message=next((one.message for one in reports if one.message), ""),
         attributes=_attributes(reports),
         events=tuple(dict.fromkeys(event for one in reports for event in one.events)),
+        links=tuple(dict.fromkeys(link for one in reports for link in one.links)),
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Attributes = tuple[tuple[str, str], ...]
+Links = tuple[tuple[str, str], ...]
+"""Trace id and span id of each span that is linked to and is no parent."""
 
 
 class Kind(StrEnum):
@@ -44,6 +46,7 @@ class Span:
     attributes: Attributes
     resource: Attributes
     events: tuple[Event, ...]
+    links: Links = ()
 
     @property
     def duration_ns(self) -> int:

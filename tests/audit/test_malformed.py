@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,8 @@ from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit, Word
 from grpc_tracing.audit.traces import OpenTraces
-from grpc_tracing.spans.formats.documents import spans_of
+from grpc_tracing.spans.formats import otlp
+from grpc_tracing.spans.formats.documents import line, spans_of
 from grpc_tracing.spans.model import Span
 from tests.audit.traffic import BEGIN, MS, Traffic
 from tests.support.spans import make
@@ -112,6 +115,35 @@ def test_a_call_out_that_follows_from_a_call_in_continues_it_within_a_trace_alon
     spans = [one | {"processID": "p"} for one in (CALL_IN, CALL_OUT | {"references": references})]
     (found,) = audit(spans_of({"data": [{"spans": spans, "processes": {"p": {"serviceName": "cart"}}}]})).services
     assert (found.verdict, found.calls_out) == (word, 1)
+
+
+@pytest.mark.parametrize(("linked", "word"), [(True, Word.WHOLE), (False, Word.CANNOT_TELL)])
+def test_calls_out_of_a_batch_that_links_to_the_traces_of_its_messages_continue_them(linked: bool, word: Word) -> None:
+    batch = make("b" * 32, "3" * 16, "", "cart", "process", "internal", BEGIN, BEGIN + 9 * MS)
+    batch = replace(batch, links=((T, "1" * 16),) if linked else ())
+    out = make("b" * 32, "4" * 16, "3" * 16, "cart", "Get", "client", BEGIN + MS, BEGIN + 2 * MS)
+    kept = [span for one in (batch, out) for span in spans_of(json.loads(line(one)))]
+    (found,) = audit(kept).services
+    assert (found.verdict, found.calls_out) == (word, 1)
+
+
+@pytest.mark.parametrize(("linked", "begun"), [(True, 0), (False, 1)])
+def test_a_consumer_that_links_to_the_producers_trace_does_not_begin_one(linked: bool, begun: int) -> None:
+    taken = make("b" * 32, "3" * 16, "", "cart", "process", "consumer", BEGIN, BEGIN + 9 * MS)
+    ledger = Ledger()
+    ledger.take([replace(taken, links=((T, "1" * 16),) if linked else ())])
+    ledger.close()
+    (outs,) = ledger.outs.values()
+    assert (outs.begun, outs.whole.total()) == (begun, 1 - begun)
+
+
+def test_links_are_read_from_the_answers_of_jaeger_and_of_otlp() -> None:
+    other = "c" * 32
+    entered = CALL_IN | {"processID": "p", "references": [follows("7", other), follows("8")]}
+    (read,) = spans_of({"data": [{"spans": [entered], "processes": {"p": {"serviceName": "cart"}}}]})
+    assert read.links == ((other, "7".zfill(16)),)
+    body = otlp.parse_json(line(read).encode())
+    assert [span.links for span in otlp.spans_of(body.resource_spans)] == [read.links]
 
 
 def test_a_link_of_otlp_is_no_parent() -> None:

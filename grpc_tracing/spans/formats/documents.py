@@ -50,6 +50,8 @@ def line(span: Span) -> str:
     }
     if span.parent_id:
         written["parentSpanId"] = span.parent_id
+    if span.links:
+        written["links"] = [{"traceId": trace_id, "spanId": span_id} for trace_id, span_id in span.links]
     scope = {"spans": [written]}
     return json.dumps({"resourceSpans": [{"resource": {"attributes": _pairs(_resource(span))}, "scopeSpans": [scope]}]})
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grpc_tracing.spans.model import Attributes, Kind, Span
+from grpc_tracing.spans.model import Attributes, Kind, Links, Span
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -44,6 +44,7 @@ def _span(span: Mapping[str, Any], service: str, resource: Attributes) -> Span:
         attributes=tags,
         resource=resource,
         events=(),
+        links=_links(span),
     )
 
 
@@ -53,6 +54,12 @@ def _parent(span: Mapping[str, Any]) -> str:
     own.sort(key=lambda one: one.get("refType") != "CHILD_OF")
     found = str(own[0]["spanID"]) if own else str(span.get("parentSpanID") or "")
     return found.lower().zfill(16) if found.strip("0") else ""
+
+
+def _links(span: Mapping[str, Any]) -> Links:
+    """The references to other traces."""
+    others = [one for one in span.get("references") or () if one.get("traceID") != span["traceID"]]
+    return tuple((str(one["traceID"]).lower().zfill(32), str(one["spanID"]).lower().zfill(16)) for one in others)
 
 
 def _tags(holder: Mapping[str, Any]) -> Attributes:

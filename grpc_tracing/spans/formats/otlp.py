@@ -209,6 +209,7 @@ def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version
         attributes=attributes,
         resource=resource,
         events=tuple(Event(e.name, e.time_unix_nano, read_attributes(e.attributes)) for e in span.events),
+        links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
     )
 
 
@@ -248,6 +249,7 @@ def _json_span(span: dict[str, Any], resource: Attributes, service: str, version
             Event(_json_text(e.get("name")), _json_time(e.get("timeUnixNano")), _json_attributes(e.get("attributes")))
             for e in span.get("events") or ()
         ),
+        links=tuple((_json_id(link.get("traceId")), _json_id(link.get("spanId"))) for link in span.get("links") or ()),
     )
 
 
