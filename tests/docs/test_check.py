@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from scripts.examples import GETTING
 from tests.docs.conftest import Example
-from tests.docs.kinds import GETTING
 from tests.mesh.support import mesh
 from tests.probe.talk import RPCS, check
 
