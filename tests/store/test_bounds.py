@@ -56,7 +56,7 @@ def take_small(store: Store) -> None:
     assert len(store.spans(trace_id)) == 7
 
 
-def test_250_unfinished_listeningof_8_mib_take_little_and_keep_no_small_one_out() -> None:
+def test_250_unfinished_bodies_of_8_mib_take_little_and_keep_no_small_one_out() -> None:
     with running_store() as store, ExitStack() as stack, ThreadPoolExecutor(16) as pool:
         take_small(store)
         before = store.memory()
@@ -92,7 +92,7 @@ async def test_a_body_that_finds_no_room_is_told_to_come_again_and_a_small_one_f
 
 
 @pytest.mark.full
-def test_idle_connections_half_heads_and_half_listeningend_after_ten_seconds() -> None:
+def test_idle_connections_half_heads_and_half_bodies_end_after_ten_seconds() -> None:
     with running_store() as store, ExitStack() as stack:
         silent, half_head = connected(store.http), connected(store.http)
         half_head.sendall(b"GET / HTT")
