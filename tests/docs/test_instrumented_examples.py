@@ -9,11 +9,13 @@ from pathlib import Path
 import grpc
 import pytest
 
-from scripts.examples import PYTHON, python
-from tests.docs.hops import hop
+from scripts.examples import PYTHON, Command, python
+from tests.docs.hops import hop, running
 from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
 from tests.support.stub import Metadata, Stub, connect
+from tests.support.uploads import CutUploads, OneHop
+from tests.support.wire import free_address, wire_leaf
 from tests.talk.instrumented import TOOLS
 
 pytestmark = [
@@ -40,6 +42,7 @@ BY_SDK = {
     "ddtrace-run": ",".join(key for key, _ in SENT if key != "x-lane"),
 }
 """What each tool writes on calls itself; the examples with the library need not be told."""
+CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ class InstrumentedHop:
 
 
 @pytest.fixture(scope="module", params=[(tool, kind) for tool in TOOLS for kind in PYTHON], ids=" ".join)
-def _hop(
-    request: pytest.FixtureRequest, instrumented: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[InstrumentedHop]:
+def command(request: pytest.FixtureRequest, instrumented: Path) -> Command:
     tool, kind = request.param
-    folder, programs = tmp_path_factory.mktemp("hop"), instrumented / "bin"
     settings = [f"{name}={value}" for name, value in {**TOOLS[tool], "TALK_BY_SDK": BY_SDK[tool]}.items()]
-    command = python(kind, "env", *settings, programs / tool, programs / "python")
+    return python(kind, "env", *settings, instrumented / "bin" / tool, instrumented / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def _hop(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstrumentedHop]:
+    folder = tmp_path_factory.mktemp("hop")
     leaf = Leaf()
     with (
         serve(f"unix:{folder}/leaf", leaf) as last,
@@ -129,3 +134,14 @@ def test_the_remaining_time_goes_on(leaf: Leaf, stub: Stub, pattern: Pattern) ->
 def test_no_deadline_goes_on_as_none(leaf: Leaf, stub: Stub, pattern: Pattern) -> None:
     assert pattern.call(stub).code() == grpc.StatusCode.OK
     assert leaf.remaining is None or leaf.remaining > 1e9
+
+
+@pytest.mark.long
+class TestCutUploads(CutUploads):
+    deadline = "2S"
+
+    @pytest.fixture
+    def hop(self, command: Command, tmp_path: Path) -> Iterator[OneHop]:
+        listen = free_address()
+        with wire_leaf() as (address, leaf), running(command, listen, address, tmp_path / "log") as process:
+            yield OneHop(process, listen, leaf, CALLS)
