@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -14,6 +15,10 @@ EXITS: Final = frozenset({Kind.CLIENT, Kind.PRODUCER})
 _INSTANCE: Final = ("service.instance.id", "k8s.pod.name", "k8s.pod.uid", "host.name")
 _SIDECAR: Final = (f"guid:{REQUEST_ID}", "upstream_cluster.name", "upstream_cluster", "node_id")
 _TARGET: Final = ("peer.service", "upstream_cluster.name", "upstream_cluster", "rpc.service", "server.address")
+_POD: Final = re.compile(r".+-([bcdfghjklmnpqrstvwxz2456789]{6,10})-[bcdfghjklmnpqrstvwxz2456789]{5}")
+"""A Deployment's pod: its name, the hash of the pod's template, five characters of its own (apimachinery's rand)."""
+_NO_VERSION: Final = frozenset({"", "latest"})
+"""Istio's canonical revision is `latest` unless a label says otherwise."""
 _LONGEST: Final = 200
 """Characters of a name that are kept."""
 
@@ -50,14 +55,15 @@ def fact(span: Span) -> Fact:
     attributes = dict(span.attributes)
     resource = dict(span.resource)
     sidecar = any(key in attributes for key in _SIDECAR)
+    instance = _name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE))
     return Fact(
         trace_id=span.trace_id,
         span_id=span.span_id,
         parent_id=span.parent_id,
         kind=span.kind,
         service=_name(span.service),
-        instance=_name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE)),
-        version=_name(span.version),
+        instance=instance,
+        version=_name(span.version if span.version not in _NO_VERSION else _template(instance) or span.version),
         layer=Layer.SIDECAR if sidecar else Layer.SDK,
         route=_name(_route(span, attributes)),
         target=_name(_target(_first(attributes, _TARGET))) if span.kind in EXITS else "",
@@ -66,6 +72,12 @@ def fact(span: Span) -> Fact:
         request_id=attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, ""),
         linked=any(trace_id != span.trace_id for trace_id, _ in span.links),
     )
+
+
+def _template(instance: str) -> str:
+    """The hash of a pod's template, which is another with each release."""
+    match = _POD.fullmatch(instance)
+    return match[1] if match else ""
 
 
 def _node(attributes: dict[str, str]) -> str:

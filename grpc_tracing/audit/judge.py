@@ -43,6 +43,8 @@ _WEAKEST: Final = 0.02
 _Z_NEEDED: Final = 5.0
 _MOST_ROUTES: Final = 20
 """RPCs of a service that are tested each by itself: those called most."""
+_SOME, _NEXT_TO_NONE = 0.05, 0.01
+"""Shares of a version's calls out: with the one it cuts, with the other it does not."""
 _EVERY: Final = ""
 """In place of the name of a target or an RPC: all of them."""
 
@@ -115,7 +117,7 @@ def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None
     for one in judged:
         if one.word in CUTTING or not one.tested.group.arrives:
             by_service[one.tested.group.service].append(one)
-    services = [_service(name, by_service.get(name, [])) for name in ledger.services]
+    services = [_service(name, by_service.get(name, []), ledger.versions[name]) for name in ledger.services]
     services.sort(key=lambda one: (WORST.index(one.verdict), -one.cut, one.service))
     return Audit(
         spans=ledger.spans,
@@ -404,7 +406,7 @@ def _needed(one: Tested, sampling: float) -> int:
     return max(enough - begun, _FEWEST_FOR_JOB - begun, 1)
 
 
-def _service(name: str, groups: Sequence[Judged]) -> Service:
+def _service(name: str, groups: Sequence[Judged], versions: Mapping[str, int]) -> Service:
     if not groups:
         return Service(name, Word.UNKNOWN)
     word = min((one.word for one in groups), key=WORST.index)
@@ -417,6 +419,7 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
         (route for one in counted for route in one.routes),
         key=lambda one: (WORST.index(one.verdict), -one.calls_out, one.called, one.out),
     )
+    instances = tuple(_instances(counted))
     return Service(
         service=name,
         verdict=word,
@@ -429,7 +432,8 @@ def _service(name: str, groups: Sequence[Judged]) -> Service:
         effect=worst.effect,
         where=_where(word, groups),
         routes=tuple(routes),
-        instances=tuple(_instances(counted)),
+        instances=instances,
+        since=_since(instances, versions) if word in CUTTING else None,
         examples=tuple(pair for one in deciding for pair in one.tested.outs.examples)[:3],
         needs=max((one.needs for one in groups if one.needs), key=lambda one: one.calls, default=None),
         causes=("SPA-004",) if word in CUTTING else (),
@@ -460,6 +464,21 @@ def _instances(groups: Sequence[Judged]) -> Iterable[Instance]:
             cut[place] += len(begun.starts) if one.word in CUTTING else 0
     ranked = sorted(made, key=lambda place: (-cut[place] / made[place], place))
     return (Instance(*place, made[place], cut[place]) for place in ranked)
+
+
+def _since(instances: Iterable[Instance], first: Mapping[str, int]) -> str | None:
+    """The version with which it began: this one and each later one cut, those before it do not. `first` is when each
+    was first seen; a version that came between them and does neither leaves it open."""
+    made, cut = Counter[str](), Counter[str]()
+    for one in instances:
+        made[one.version] += one.calls_out
+        cut[one.version] += one.cut
+    cutting = {name for name in made if cut[name] >= max(_FEWEST, _SOME * made[name])}
+    going = {name for name in made if made[name] >= _FEWEST_FOR_JOB and cut[name] <= _NEXT_TO_NONE * made[name]}
+    if not cutting or not going or made.keys() - first.keys():
+        return None
+    began = min(cutting, key=lambda name: first[name])
+    return began if max(first[name] for name in going) < first[began] else None
 
 
 def _interval(count: int, total: int) -> tuple[float, float] | None:

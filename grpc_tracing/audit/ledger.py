@@ -18,6 +18,8 @@ _EXAMPLES: Final = 3
 _SKEW_NS: Final = 1_000_000
 _TARGETS: Final = 64
 _SETS: Final = 4096
+_VERSIONS: Final = 64
+"""Of one service, that are told apart in time."""
 _T = TypeVar("_T")
 
 
@@ -142,6 +144,8 @@ class Ledger:
     skewed: Counter[str] = field(default_factory=Counter)
     spanned: Counter[str] = field(default_factory=Counter)
     services: Counter[str] = field(default_factory=Counter)
+    versions: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """By service, when each of its versions began its first span, Unix ns."""
     _open: OpenTraces = field(default_factory=OpenTraces)
     _entered: OrderedDict[tuple[str, str], _Half] = field(default_factory=OrderedDict)
     _left: OrderedDict[tuple[str, str], list[_Half]] = field(default_factory=OrderedDict)
@@ -156,8 +160,14 @@ class Ledger:
         if one.start > 0:
             self.first = min(self.first or one.start, one.start)
             self.last = max(self.last, one.end)
+            self._release(one)
         for trace in self._open.take(one):
             self._close(trace)
+
+    def _release(self, one: Fact) -> None:
+        seen = self.versions[one.service]
+        if one.version and (one.version in seen or len(seen) < _VERSIONS):
+            seen[one.version] = min(one.start, seen.get(one.version, one.start))
 
     def close(self) -> None:
         """The open traces have all that they will have."""

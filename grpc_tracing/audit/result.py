@@ -82,6 +82,8 @@ class Service:
     where: str | None = None
     routes: tuple[Route, ...] = ()
     instances: tuple[Instance, ...] = ()
+    since: str | None = None
+    """The version with which its cut began, where versions before it do not cut."""
     examples: tuple[tuple[str, str], ...] = ()
     needs: Needs | None = None
     causes: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Service:
             "where": self.where,
             "routes": [one.document() for one in self.routes],
             "instances": [one.document() for one in self.instances],
+            "since": self.since,
             "examples": [{"call_in": entered, "call_out": left} for entered, left in self.examples],
             "needs": self.needs.document() if self.needs else None,
             "causes": list(self.causes),

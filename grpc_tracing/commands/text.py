@@ -56,7 +56,7 @@ def _cutting(one: Service) -> str:
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     whole = sum(route.calls_out for route in one.routes if route.verdict is Word.WHOLE)
     rest = f"; {whole:,} others are whole" if whole else ""
-    return f"{shown} began a trace of their own{more}{rest}{_by(one)}{_place(one)}{_instances(one)}"
+    return f"{shown} began a trace of their own{more}{rest}{_by(one)}{_place(one)}{_instances(one)}{_since(one)}"
 
 
 def _route(route: Route) -> str:
@@ -85,8 +85,12 @@ def _instances(one: Service) -> str:
         return ""
     named = [f"{one_line(each.instance)} ({each.cut:,} of {each.calls_out:,})" for each in cutting[:_SHOWN]]
     versions = {each.version for each in cutting if each.version}
-    version = f", version {one_line(versions.pop())}" if len(versions) == 1 else ""
+    version = f", version {one_line(versions.pop())}" if len(versions) == 1 and not one.since else ""
     return f"; see instance {', '.join(named)}{version}"
+
+
+def _since(one: Service) -> str:
+    return f"; since version {one_line(one.since)}" if one.since else ""
 
 
 def _open(one: Service) -> str:

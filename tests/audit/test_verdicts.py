@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from grpc_tracing.audit.facts import fact
 from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit, Service, Word
@@ -179,6 +180,41 @@ def test_the_instance_that_cuts_is_named_first() -> None:
     found = only(Traffic(cuts=True, instance="cart-9", version="v41"), Traffic(instance="cart-1"))
     assert found.instances[0].instance == "cart-9"
     assert [one.cut == one.calls_out for one in found.instances] == [True, False]
+
+
+def released(*releases: tuple[str, float, bool]) -> Service:
+    """Versions of one service, each with an instance of its own: its name, the second in which it began, if it cuts."""
+    ledger = Ledger()
+    for version, second, cuts in releases:
+        traffic = Traffic(version=version, instance=f"cart-{version}", cuts=cuts, rate=10, seconds=20)
+        later = int(second * 1e9)
+        ledger.take(replace(one, start_ns=one.start_ns + later, end_ns=one.end_ns + later) for one in traffic.spans())
+    ledger.close()
+    (found,) = judge(ledger).services
+    return found
+
+
+@pytest.mark.parametrize(
+    ("releases", "since"),
+    [
+        ([("v40", 0, False), ("v41", 20, True)], "v41"),
+        ([("v40", 0, False), ("v41", 20, True), ("v42", 40, True)], "v41"),
+        ([("v39", 0, False), ("v40", 20, False), ("v41", 30, True)], "v41"),
+        ([("v40", 0, True), ("v41", 20, True)], None),
+        ([("v40", 0, True), ("v41", 20, False)], None),
+        ([("v40", 0, False), ("v41", 20, True), ("v42", 40, False)], None),
+        ([("", 0, False), ("v41", 20, True)], None),
+    ],
+)
+def test_a_cut_that_began_with_a_version_names_it(releases: list[tuple[str, float, bool]], since: str | None) -> None:
+    assert released(*releases).since == since
+
+
+def test_the_hash_of_a_pods_template_stands_for_a_version() -> None:
+    whole = Traffic(instance="cart-7d9f8c6b5c-x2w4z", version="latest")
+    assert {fact(span).version for span in whole.spans()} == {"7d9f8c6b5c"}
+    assert {fact(span).version for span in replace(whole, version="v7").spans()} == {"v7"}
+    assert {fact(span).version for span in replace(whole, instance="cart-abc-0").spans()} == {"latest"}
 
 
 def test_a_cut_in_an_sdk_is_inside_the_service() -> None:
