@@ -15,7 +15,7 @@ from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.calling import given as typed
 from grpc_tracing.calling import targets
 from grpc_tracing.calling.channel import Tls
-from grpc_tracing.commands.options import add_backend, backend
+from grpc_tracing.commands.backend_options import add_backend, backend
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, Pair, carries_trace_id
 from grpc_tracing.probe import methods
 from grpc_tracing.probe.judge import Expected

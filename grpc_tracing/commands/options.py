@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from grpc_tracing import values
 from grpc_tracing.arguments import Parser, checked
 from grpc_tracing.audit import sampling
-from grpc_tracing.backends.apis import APIS, Window
+from grpc_tracing.backends.apis import Window
 from grpc_tracing.backends.jaeger import Source
-
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]+)")
+from grpc_tracing.commands.backend_options import add_backend, backend
 
 
 @dataclass(frozen=True)
@@ -92,34 +89,6 @@ def _add_reading(made: Parser) -> None:
     )
 
 
-def add_backend(made: argparse.ArgumentParser) -> None:
-    """How the URL of `--traces` is asked."""
-    add = made.add_argument
-    add("--traces-api", choices=("auto", *APIS), default="auto", help="what the URL speaks [%(default)s]")
-    add(
-        "--traces-header",
-        metavar="'NAME: VALUE'",
-        action="append",
-        default=[],
-        type=checked(backend_header),
-        help="goes with each request; @FILE reads it, so that no process list shows it",
-    )
-    add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
-
-
-def backend_header(text: str) -> tuple[str, str]:
-    """A header for a backend. What was given stands in no message: it may be a token."""
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            raise ValueError("the file behind @ cannot be read") from None
-    match = _HEADER.fullmatch(text)
-    if not match:
-        raise ValueError("write it as 'Name: value', for example 'Authorization: Bearer …', or @FILE")
-    return match[1], match[2]
-
-
 def where(made: Parser, given: argparse.Namespace) -> Where:
     """Exits with code 2 and one line where an option is wrong."""
     text: str = given.traces
@@ -136,11 +105,3 @@ def _url(made: Parser, given: argparse.Namespace, text: str) -> Where:
     now = time.time_ns()
     window = Window(now - int(given.last * 1e9), now)
     return Where(backend(made, given, text), given.traces_api, window, None, given.wait)
-
-
-def backend(made: argparse.ArgumentParser, given: argparse.Namespace, text: str) -> Source:
-    """The backend at this URL. Exits with code 2 and one line where it is none."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        made.error("--traces: a backend's URL begins with http:// or https:// and names a host")
-    return Source.at(text, tuple(given.traces_header), given.traces_ca)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -224,3 +226,9 @@ def test_junit_has_a_case_for_each_call(shop: str, tmp_path: Path, capsys: pytes
     assert main([shop, f"{ECHO}/Fail", "--repeat", "2", "--junit", str(tmp_path / "j.xml")]) == 1
     assert 'tests="2" failures="2" errors="0"' in (tmp_path / "j.xml").read_text()
     assert capsys.readouterr().out
+
+
+def test_it_needs_no_numpy() -> None:
+    """Its extra brings none."""
+    code = "import sys; sys.modules['numpy'] = None; import grpc_tracing.commands.check"
+    subprocess.run([sys.executable, "-c", code], check=True)
