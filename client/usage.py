@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from grpc_tracing import values
 from grpc_tracing.backends.files import read_spans
 from grpc_tracing.backends.jaeger import Source, without_secrets
 from grpc_tracing.calling import given, targets
+from grpc_tracing.commands import files
 from grpc_tracing.commands.backend_options import backend_header
 from grpc_tracing.headers.families import Pair
 
@@ -145,18 +145,10 @@ def _has_host(text: str) -> bool:
 
 def writable_file(option: str, text: str) -> Path:
     """A file that can be put in the place of `text`: nothing or a file is there, in a folder that takes another."""
-    path = Path(text)
-    if not _takes_file(path):
-        raise UsageError(f"{option} {text}: cannot be written, name a file in a folder that is there and yours")
-    return path
-
-
-def _takes_file(path: Path) -> bool:
     try:
-        in_reach = os.access(path.parent, os.W_OK | os.X_OK) and path.parent.is_dir()
-        return in_reach and (path.is_file() or not path.exists())
-    except OSError:  # a name too long, for example
-        return False
+        return files.writable(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {error}") from None
 
 
 def pem(option: str, path: str) -> bytes:

@@ -16,6 +16,7 @@ from grpc_tracing.calling import given as typed
 from grpc_tracing.calling import targets
 from grpc_tracing.calling.channel import Tls
 from grpc_tracing.commands.backend_options import add_backend, backend
+from grpc_tracing.commands.files import writable
 from grpc_tracing.headers.families import REQUEST_ID, Metadata, Pair, carries_trace_id
 from grpc_tracing.probe import methods
 from grpc_tracing.probe.judge import Expected
@@ -145,8 +146,8 @@ def _add_judging(made: argparse.ArgumentParser) -> None:
         "--expect", metavar="A,B,C", type=checked(_names), default=(), help="services that the call must pass, in order"
     )
     add("--expect-file", metavar="FILE", type=Path, help="the same from a file that --save wrote")
-    add("--save", metavar="FILE", type=Path, help="keep which services called which, for --expect-file")
-    add("--junit", metavar="FILE", type=Path, help="also write JUnit's XML, a test case a call")
+    add("--save", metavar="FILE", type=checked(writable), help="keep which services called which, for --expect-file")
+    add("--junit", metavar="FILE", type=checked(writable), help="also write JUnit's XML, a test case a call")
     add("--json", action="store_true", help="print one JSON object")
 
 

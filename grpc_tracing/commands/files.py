@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+
+def writable(text: str) -> Path:
+    """A file that can be put in the place of `text`: nothing or a file is there, in a folder that takes another.
+
+    Told before the work whose result it is to hold. ValueError says what to name in its place.
+    """
+    path = Path(text)
+    if not _takes_file(path):
+        raise ValueError(f"{text}: cannot be written, name a file in a folder that is there and yours")
+    return path
+
+
+def _takes_file(path: Path) -> bool:
+    try:
+        in_reach = os.access(path.parent, os.W_OK | os.X_OK) and path.parent.is_dir()
+        return in_reach and (path.is_file() or not path.exists())
+    except OSError:  # a name too long, for example
+        return False
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from grpc_tracing.audit import sampling
 from grpc_tracing.backends.apis import Window
 from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.commands.backend_options import add_backend, backend
+from grpc_tracing.commands.files import writable
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,12 @@ def audit_parser() -> Parser:
         "what the spans tell, and says no job where they do not",
     )
     made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made.add_argument("--junit", metavar="FILE", type=Path, help="also write JUnit's XML, a test case a service")
-    made.add_argument("--report", metavar="FILE", type=Path, help="also write a page that opens without a network")
+    made.add_argument(
+        "--junit", metavar="FILE", type=checked(writable), help="also write JUnit's XML, a test case a service"
+    )
+    made.add_argument(
+        "--report", metavar="FILE", type=checked(writable), help="also write a page that opens without a network"
+    )
     return made
 
 

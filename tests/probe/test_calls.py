@@ -148,6 +148,7 @@ WRONG = [
     ([f"{ECHO}/One", "--traces", "jaeger:16686"], "begins with http"),
     ([f"{ECHO}/One", "--traces", "http://x", "--expect-file", __file__], "it is not what --save writes"),
     ([f"{ECHO}/One", "--timeout", "x"], "is not a duration"),
+    ([f"{ECHO}/One", "--junit", "/nowhere/a.xml"], "/nowhere/a.xml: cannot be written"),
     (["One"], "write package.Service/Method"),
 ]
 
