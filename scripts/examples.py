@@ -62,14 +62,19 @@ def go(folder: Path) -> Command:
 
 
 def java(folder: Path) -> Command:
-    program, maven, source = need("java"), need("mvn"), EXAMPLES / "java"
+    return java_program(EXAMPLES / "java" / "Hop.java", folder, "java")
+
+
+def java_program(source: Path, folder: Path, kind: str) -> Command:
+    """Builds a program into a folder with the libraries of the `pom.xml` beside it, which are kept under `kind`."""
+    program, maven, home = need("java"), need("mvn"), source.parent
 
     def install(libraries: Path) -> None:
-        download((maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"), source)
+        download((maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"), home)
 
-    libraries = f"{kept('java', source / 'pom.xml', install)}/*"
-    build((need("javac"), "-Xlint:all", "-Werror", "-cp", libraries, "-d", folder, "Hop.java"), source)
-    return (program, "-cp", f"{folder}:{libraries}", "Hop")
+    libraries = f"{kept(kind, home / 'pom.xml', install)}/*"
+    build((need("javac"), "-Xlint:all", "-Werror", "-cp", libraries, "-d", folder, source.name), home)
+    return (program, "-cp", f"{folder}:{libraries}", source.stem)
 
 
 KINDS: dict[str, Callable[[Path], Command]] = {

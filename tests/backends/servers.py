@@ -70,6 +70,29 @@ def jaeger(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
+def jaeger1(folder: Path) -> Iterator[tuple[str, str]]:
+    """Jaeger 1, all in one and in memory: where it is asked, and where it takes OTLP.
+
+    Built from the Go module github.com/jaegertracing/jaeger v1.76.0, cmd/all-in-one; v1.76 is the last of Jaeger 1.
+    """
+    command = _program(shutil.which("jaeger-all-in-one"), "jaeger-all-in-one")
+    pages, otlp = free_ports(2)
+    address = {
+        "query.http-server": pages,
+        "collector.otlp.http": otlp,
+        "collector.otlp.grpc": 0,
+        "query.grpc-server": 0,
+        "collector.http-server": 0,
+        "collector.grpc-server": 0,
+        "admin.http": 0,
+    }
+    flags = [f"--{name}.host-port=127.0.0.1:{port}" for name, port in address.items()]
+    url = f"http://127.0.0.1:{pages}"
+    with _running([command, *flags], folder, lambda: _answers(f"{url}/api/services")):
+        yield url, f"http://127.0.0.1:{otlp}/v1/traces"
+
+
+@contextmanager
 def collector(folder: Path) -> Iterator[tuple[Path, str]]:
     """The OpenTelemetry Collector with its file exporter: the file, and where it takes OTLP."""
     command = _program(shutil.which("otelcol"), "otelcol")

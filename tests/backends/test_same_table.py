@@ -7,19 +7,19 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from grpc_tracing.spans.formats import otlp
 from grpc_tracing.spans.formats.documents import line
 from grpc_tracing.spans.model import Span
 from tests.audit.traffic import Traffic, a_minute_ago
-from tests.backends import answers, servers
+from tests.backends import answers, recording, servers
 from tests.backends.answers import Answer, Backend
+from tests.backends.sending import export, parts
 from tests.client.http_stub import http_stub
 from tests.store.support import running_store
 from tests.support.cells import cells
@@ -27,8 +27,6 @@ from tests.support.waiting import wait_for
 
 MICRO = 1000
 SECONDS = 25
-IN_FLIGHT = 500
-"""Spans of a request."""
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +72,6 @@ def table(spans: list[Span], tmp_path_factory: pytest.TempPathFactory) -> str:
     return found
 
 
-def export(url: str, spans: Sequence[Span]) -> None:
-    """By OTLP over HTTP."""
-    with httpx.Client(timeout=60, trust_env=False) as http:
-        for part in _parts(spans):
-            groups = [group for span in part for group in json.loads(line(span))["resourceSpans"]]
-            body = otlp.parse_json(json.dumps({"resourceSpans": groups}).encode()).SerializeToString()
-            answer = http.post(url, content=body, headers={"content-type": "application/x-protobuf"})
-            assert answer.status_code == 200, answer.text
-
-
-def _parts(spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    return (spans[at : at + IN_FLIGHT] for at in range(0, len(spans), IN_FLIGHT))
-
-
 def soon(table: str, where: str | Path, *more: str) -> None:
     """Some show a span a moment after they took it."""
 
@@ -113,9 +97,16 @@ def test_jaeger_2_by_both_of_its_apis(spans: list[Span], table: str, tmp_path: P
 
 
 @pytest.mark.full
+def test_jaeger_1(spans: list[Span], table: str, tmp_path: Path) -> None:
+    with servers.jaeger1(tmp_path) as (url, otlp_url):
+        export(otlp_url, spans)
+        soon(table, url, "--last", "10m", "--traces-api", "jaeger1")
+
+
+@pytest.mark.full
 def test_zipkins_server(spans: list[Span], table: str, tmp_path: Path) -> None:
     with servers.zipkin(tmp_path) as url:
-        for part in _parts(spans):
+        for part in parts(spans):
             sent = httpx.post(f"{url}/api/v2/spans", json=[answers.zipkin(span) for span in part], trust_env=False)
             assert sent.status_code == 202, sent.text
         soon(table, url, "--last", "10m")
@@ -140,6 +131,15 @@ STUBS: Mapping[str, Callable[[Backend], Callable[[str], Answer]]] = {
 async def test_answers_in_the_documented_shapes(what: str, spans: list[Span], table: str) -> None:
     async with http_stub(STUBS[what](Backend(spans))) as url:
         assert await asyncio.to_thread(audit, url, "--last", "10m") == table
+
+
+async def test_recorded_answers_of_jaeger_1(tmp_path: Path) -> None:
+    """What the real one answered, without it; `python -m tests.backends.record` records them again."""
+    held = recording.read(tmp_path)
+    expected = await asyncio.to_thread(audit, held.spans)
+    assert {row.split()[1]: row.split()[0] for row in expected.splitlines()[:2]} == {"cart": "cuts", "shop": "whole"}
+    async with http_stub(held.answer) as url:
+        assert await asyncio.to_thread(audit, url, "--last", "10m", "--traces-api", "jaeger1") == expected
 
 
 FILES: Mapping[str, Callable[[Sequence[Span]], object]] = {

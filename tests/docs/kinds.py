@@ -26,4 +26,5 @@ def _or_skip(step: Callable[P, T]) -> Callable[P, T]:
 need = _or_skip(examples.need)
 download = _or_skip(examples.download)
 node_program = _or_skip(examples.node_program)
+java_program = _or_skip(examples.java_program)
 KINDS = {kind: _or_skip(make) for kind, make in examples.KINDS.items()}

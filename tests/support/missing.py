@@ -22,6 +22,7 @@ SKIPPED = {
     "grpc-health-probe": "its question about our health",
     "buf": "the calls of `buf curl` by reflection",
     "jaeger": "the same spans through a real Jaeger 2 (`go build github.com/jaegertracing/jaeger/cmd/jaeger`)",
+    "jaeger-all-in-one": "the same spans through a real Jaeger 1 (`github.com/jaegertracing/jaeger/cmd/all-in-one`)",
     "otelcol": "the same spans through the OpenTelemetry Collector and its file exporter",
     "jq": "the examples in docs/ci.md",
     "bash": "test.sh and the completions in bash",
@@ -34,7 +35,7 @@ ELSE = (
     "root: another user's folder, another user's pods, a container's process that is killed",
     "Zipkin's server, a jar that `ZIPKIN_JAR` names (io.zipkin:zipkin-server:jar:exec): the same spans through it",
     "Linux: `/dev/full`, and a supervisor that is killed",
-    "a package registry for Node.js, Go or Java: the guide's example in that language, the audit of an SDK in Node.js",
+    "a package registry for Node.js, Go or Java: the guide's example in that language, the audit of its SDK (not Go)",
 )
 """What is skipped without something that is no program."""
 
