@@ -67,7 +67,7 @@ def test_a_few_cut_calls_of_a_pod_that_is_always_busy_are_told_by_the_calls_in_t
     share: float,
 ) -> None:
     """50 calls are in at any time: of all of them, those that go on made another call out."""
-    busy = Traffic(cuts=True, cut_share=share, rate=200, length_ms=250, seconds=30)
+    busy = Traffic(cuts=True, cut_share=share, rate=200, length_ms=250, seconds=30, pause_ms=240)
     found = only(busy)
     assert found.verdict is Word.PARTLY
     assert found.cut == pytest.approx(share * 200 * 30, rel=0.25)

@@ -39,6 +39,8 @@ class Traffic:
     seed: int = 1
     uneven: float = field(default=0.02, repr=False)
     """By how much of a beat a timer's calls are off."""
+    pause_ms: float = field(default=0.0, repr=False)
+    """A call out begins at random within so long; where 0, after a millisecond."""
     cut_share: float = field(default=1.0, repr=False)
     """Of a service that cuts: the share of its calls. Not in the text that seeds what is random."""
 
@@ -72,7 +74,8 @@ class Traffic:
         if not (chance.random() < self.sampling if cuts and not self.passes_id else sampled):
             return
         request = request if self.passes_id else _id(chance, 16)
-        yield self._span(onward, _id(chance, 16), parent, "client", at + MS, end - MS, "stock", request=request)
+        begins = at + (int(chance.uniform(0, self.pause_ms) * MS) if self.pause_ms else MS)
+        yield self._span(onward, _id(chance, 16), parent, "client", begins, end - MS, "stock", request=request)
 
     def _span(  # noqa: PLR0917 - positions are the columns
         self, trace: str, span: str, parent: str, kind: str, start: int, end: int, target: str = "", request: str = ""
