@@ -22,7 +22,8 @@ from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store.store import TraceStore
 from grpc_tracing.store.summary import Summary
 
-_MAX_DEPTH = 1000
+MAX_DEPTH = 1000
+"""Traces in one answer."""
 
 
 class BadParameterError(ValueError):
@@ -94,7 +95,7 @@ def _depth(params: QueryParams) -> int:
     text = _get(params, "searchDepth") or _get(params, "numTraces") or "100"
     if not text.isascii() or not text.isdigit():
         raise BadParameterError(f"malformed parameter query.searchDepth: {text!r} is no number")
-    return min(int(text[:10]), _MAX_DEPTH)
+    return min(int(text[:10]), MAX_DEPTH)
 
 
 def _attributes(params: QueryParams) -> tuple[tuple[str, str], ...]:
@@ -150,23 +151,11 @@ class _Api:
             query = parse_query(request.query_params)
         except BadParameterError as error:
             return _error(400, str(error))
-        chunks = [chunk for trace_id in await self._search(query) for chunk in self._store.chunks(trace_id)]
+        chunks = [chunk for trace_id in await search(self._store, query) for chunk in self._store.chunks(trace_id)]
         return _result(chunks)
 
-    async def _search(self, query: Query) -> list[str]:
-        found: list[str] = []
-        for number, summary in enumerate(tuple(self._store.summaries())):
-            if len(found) == query.depth:
-                break
-            # Spans go on coming in while thousands of traces are searched.
-            await asyncio.sleep(0) if number % 100 == 99 else None
-            if _may_match(summary, query):
-                trace = self._store.trace(summary.trace_id)
-                found += [summary.trace_id] if trace and matches(trace, query) else []
-        return found
-
     async def services(self, _: Request) -> Response:
-        return JSONResponse({"services": sorted({service for service, _, _ in self._operations()})})
+        return JSONResponse({"services": services(self._store)})
 
     async def operations(self, request: Request) -> Response:
         asked = request.query_params.get("service", "")
@@ -175,13 +164,34 @@ class _Api:
             return _error(400, "malformed parameter service: it is required")
         found = sorted(
             (name, its_kind)
-            for service, name, its_kind in self._operations()
+            for service, name, its_kind in operations(self._store)
             if service == asked and kind.lower() in {"", its_kind}
         )
         return JSONResponse({"operations": [{"name": name, "spanKind": its_kind} for name, its_kind in found]})
 
-    def _operations(self) -> set[tuple[str, str, Kind]]:
-        return {operation for summary in self._store.summaries() for operation in summary.operations}
+
+async def search(store: TraceStore, query: Query) -> list[str]:
+    """The ids of the traces that match, the newest first."""
+    found: list[str] = []
+    for number, summary in enumerate(tuple(store.summaries())):
+        if len(found) == query.depth:
+            break
+        # Spans go on coming in while thousands of traces are searched.
+        await asyncio.sleep(0) if number % 100 == 99 else None
+        if _may_match(summary, query):
+            trace = store.trace(summary.trace_id)
+            found += [summary.trace_id] if trace and matches(trace, query) else []
+    return found
+
+
+def operations(store: TraceStore) -> set[tuple[str, str, Kind]]:
+    """Service, name and kind of all spans."""
+    return {operation for summary in store.summaries() for operation in summary.operations}
+
+
+def services(store: TraceStore) -> list[str]:
+    """By name."""
+    return sorted({service for service, _, _ in operations(store)})
 
 
 def _may_match(summary: Summary, query: Query) -> bool:

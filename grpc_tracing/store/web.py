@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from grpc_tracing.store import query, render
+from grpc_tracing.store import query, query_v1, render
 from grpc_tracing.store.bodies import RefusedError
 from grpc_tracing.store.calls import CallLog, read_calls
 from grpc_tracing.store.hosts import AllowedHosts
@@ -61,6 +61,7 @@ def application(store: TraceStore, receiver: Receiver, changes: Changes, hosts: 
             Route("/api/calls", note, methods=["POST"]),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             *query.routes(store),
+            *query_v1.routes(store),
             *pages.routes(),
         ],
         middleware=[Middleware(_SafeHeaders), Middleware(AllowedHosts, allowed=hosts)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from grpc_tracing.spans.model import Attributes, Kind, Links, Span
@@ -19,6 +19,48 @@ def spans_of(document: Mapping[str, Any]) -> Iterator[Span]:
         for span in trace["spans"]:
             service, resource = processes.get(span.get("processID", ""), ("unknown", ()))
             yield _span(span, service, resource)
+
+
+def trace_of(spans: Sequence[Span]) -> dict[str, Any]:
+    """The reverse: one trace, as `/api/traces` has it. All values but that of `error`, which pages read, are text."""
+    numbers: dict[tuple[str, Attributes], str] = {}
+    for span in spans:
+        numbers.setdefault((span.service, span.resource), f"p{len(numbers) + 1}")
+    return {
+        "traceID": spans[0].trace_id,
+        "spans": [_written(span, numbers[span.service, span.resource]) for span in spans],
+        "processes": {
+            number: {"serviceName": service, "tags": _as_tags(one for one in resource if one[0] != "service.name")}
+            for (service, resource), number in numbers.items()
+        },
+        "warnings": None,
+    }
+
+
+def _written(span: Span, process: str) -> dict[str, Any]:
+    told = (("span.kind", span.kind.value), ("otel.status_description", span.message))
+    tags = _as_tags((*span.attributes, *((key, value) for key, value in told if value)))
+    parents = ((span.trace_id, span.parent_id, "CHILD_OF"),) if span.parent_id else ()
+    references = (*parents, *((trace_id, span_id, "FOLLOWS_FROM") for trace_id, span_id in span.links))
+    return {
+        "traceID": span.trace_id,
+        "spanID": span.span_id,
+        "operationName": span.name,
+        "references": [{"refType": kind, "traceID": one, "spanID": other} for one, other, kind in references],
+        "startTime": span.start_ns // 1000,
+        "duration": span.duration_ns // 1000,
+        "tags": [*tags, {"key": "error", "type": "bool", "value": True}] if span.error else tags,
+        "logs": [
+            {"timestamp": event.at_ns // 1000, "fields": _as_tags((("event", event.name), *event.attributes))}
+            for event in span.events
+        ],
+        "processID": process,
+        "warnings": None,
+    }
+
+
+def _as_tags(pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"key": key, "type": "string", "value": value} for key, value in pairs]
 
 
 def _process(process: Mapping[str, Any]) -> tuple[str, Attributes]:
