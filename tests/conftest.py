@@ -65,18 +65,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _stands_in(item.path, UNIT):
             item.add_marker(pytest.mark.unit)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     # The short ones last: they fill the time that a worker waits for the other's last file.
     items.sort(key=lambda item: item.get_closest_marker("unit") is not None)
 
 
 def _group(item: pytest.Item) -> str:
-    """A file's tests share its meshes and processes, so they stay on one worker, as all that share an environment."""
+    """Tests that share meshes and processes stay on one worker, as all that share an environment; the rest need not."""
     if item.get_closest_marker("docker") or _stands_in(item.path, FIXED_PORTS):
         return ALONE
     if isinstance(item, pytest.Function) and "instrumented" in item.fixturenames:
         return "instrumented"
-    return str(item.path.relative_to(ROOT))
+    return str(item.path.relative_to(ROOT)) if _shares(item) else ""
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether it has a fixture of ours that lasts longer than one test."""
+    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}  # no public way tells it
+    ours = (one for defined in known.values() for one in defined if one.baseid.startswith("tests"))
+    return any(one.scope != "function" for one in ours)
 
 
 def _stands_in(path: Path, places: tuple[str, ...]) -> bool:
