@@ -128,6 +128,7 @@ def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path
     assert f"pip install 'grpc-tracing[{extra}]'" in ended.stderr
 
 
+@pytest.mark.full
 def test_its_types_hold_for_who_uses_it(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(USER)
     checked = done(
@@ -139,6 +140,7 @@ def test_its_types_hold_for_who_uses_it(bare: Path, tmp_path: Path) -> None:
 SERVICE = ROOT / "tests" / "propagation" / "three_lines.py"
 
 
+@pytest.mark.full
 def test_mypy_passes_a_service_with_interceptors(bare: Path, tmp_path: Path) -> None:
     shutil.copy(SERVICE, tmp_path)
     strict = ("-m", "mypy", "--strict", "--python-executable", bare / "python")

@@ -20,7 +20,7 @@ from tests.deploy.kubernetes.rendering import K8S, ROOT, render
 from tests.support.stub import ask, connect
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 GRACE = 10
 

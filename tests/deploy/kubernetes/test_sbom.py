@@ -72,6 +72,7 @@ def test_without_the_library_the_command_that_installs_it_is_told(
 
 
 @pytest.mark.docker
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_the_images_tell_what_the_lock_files_put_into_them(built: Images, tmp_path: Path) -> None:
     sbom.write(tmp_path / "sbom.json", {"service": built.service, "mesh": built.mesh}, built.base)
