@@ -102,7 +102,7 @@ def test_who_called_whom(store: Store) -> None:
         ("/api/traces", {"service": "a", "tag": "x"}, 400, "malformed 'tag' parameter"),
         ("/api/traces", {"service": "a", "tags": "[]"}, 400, "malformed 'tags' parameter"),
         ("/api/traces/xyz", {}, 400, "cannot parse traceID"),
-        (f"/api/traces/{new_id(16)}", {}, 404, "trace not found"),
+        ("/api/traces/72ba4a2af6ad462d2e9a277053550d92", {}, 404, "trace not found"),
         ("/api/operations", {}, 400, "parameter 'service' is required"),
         ("/api/dependencies", {"endTs": "x"}, 400, "unable to parse params"),
     ],
