@@ -107,6 +107,7 @@ def test_it_holds_the_library_and_nothing_else(wheel: Path) -> None:
     assert any(name.startswith("grpc_tracing/store/templates/") for name in names)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", [("grpc-tracing",), ("python", "-m", "grpc_tracing")], ids=" ".join)
 def test_it_tells_its_version(bare: Path, command: tuple[str, ...], tmp_path: Path) -> None:
     assert done(bare / command[0], *command[1:], "--version", cwd=tmp_path) == f"grpc-tracing {VERSION}\n"
@@ -121,6 +122,7 @@ def test_pytest_finds_its_plugin(bare: Path, tmp_path: Path) -> None:
     assert "'grpc_tracing.testing.plugin'" in done(bare / "python", "-c", PLUGIN, cwd=tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("command", "extra"), [("store", "store"), ("check", "probe")])
 def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path, command: str, extra: str) -> None:
     ended = run(bare / "grpc-tracing", command, cwd=tmp_path)

@@ -81,6 +81,7 @@ def test_judging_costs_a_load_little(whole: Chain) -> None:
     assert compared.cpu_ratio < 1.5
 
 
+@pytest.mark.full
 def test_several_processes_share_the_load(whole: Chain) -> None:
     ended = load(whole.target, "--rate", "60", "--processes", "3", "--json")
     assert (ended.code, ended.json["calls"], ended.json["processes"]) == (0, 60, 3)
@@ -146,6 +147,7 @@ def test_calls_that_cannot_be_begun_are_told() -> None:
     assert "calls were never begun: 1 were in flight" in ended.out
 
 
+@pytest.mark.full
 def test_the_warm_up_is_not_counted(whole: Chain) -> None:
     ended = client(
         *("load", "--target", whole.target, "--warmup", "1s", "--duration", "1s", "--rate", "20", "--json"),

@@ -51,7 +51,7 @@ def _mesh() -> Iterator[Place]:
         yield Place("ingress", one.target, one.pids, one.state / "logs")
 
 
-@pytest.fixture(scope="module", params=["svc1", "ingress"])
+@pytest.fixture(scope="module", params=cells(["svc1", "ingress"], ["ingress"]))
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with _mesh() if request.param == "ingress" else _services(tmp_path_factory.mktemp("chain")) as place:
         yield place

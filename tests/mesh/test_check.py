@@ -26,7 +26,7 @@ def test_a_whole_chain_is_connected(shared_mesh: Mesh, rpc: str) -> None:
     assert call["edges"] == [["ingress", "svc1"], ["svc1", "svc2"], ["svc2", "svc3"]]
 
 
-@pytest.mark.parametrize("rpc", cells(RPCS, ("TalkBidirectional",)))
+@pytest.mark.parametrize("rpc", cells(RPCS, ()))
 def test_the_service_that_cuts_is_named(cut_at_svc2: Mesh, rpc: str) -> None:
     found = check(cut_at_svc2, rpc, "--repeat", "10", code=1)
     (cut,) = found["cuts"]

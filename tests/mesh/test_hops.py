@@ -78,6 +78,7 @@ def test_two_services_are_a_chain() -> None:
     ] * PATTERNS
 
 
+@pytest.mark.full
 def test_without_envoys_the_services_are_chained_alone() -> None:
     calls = requester("--hops", "9", "--no-mesh")
     services = list(topology.of_length(9).services)

@@ -91,6 +91,7 @@ def test_alone_it_brings_up_a_mesh_tests_it_and_takes_it_down(marked: Marked, sh
         assert (call["verdict"], call["traces"], call["spans"], call["edges"]) == ("connected", 1, 7, EDGES)
 
 
+@pytest.mark.full
 def test_the_same_command_shows_it_falling_apart(marked: Marked) -> None:
     done = marked.run("./test.sh", "--propagate", "svc2=none", "--rpc", "Talk", "--json")
     assert done.returncode == 1

@@ -54,7 +54,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", cells(SAID, ("svc2", "svc2-sidecar", "traces")))
+@pytest.mark.parametrize("name", cells(SAID, ("svc2", "svc2-sidecar")))
 def test_a_killed_process_is_named_by_status_and_by_the_call_and_healed_by_up(patient: Mesh, name: str) -> None:
     lane = [("x-lane", "canary")] if "canary" in name else []
     assert call(patient.target, *lane).code is OK
@@ -333,6 +333,7 @@ def test_three_meshes_stand_side_by_side() -> None:
         assert [call(one.target).code for one in meshes[1:]] == [OK, OK]
 
 
+@pytest.mark.full
 def test_without_envoys_the_services_stand_alone() -> None:
     with mesh("--no-mesh") as one:
         assert sorted(one.pids) == ["mesh", "svc1", "svc2", "svc3"]

@@ -36,6 +36,7 @@ def test_its_sidecar_calls_it_and_is_called_by_it() -> None:
         assert {span["service"] for span in spans} == {"ingress", "svc1", "svc2", "svc3"}
 
 
+@pytest.mark.full
 def test_it_may_be_the_first_hop_without_envoys() -> None:
     done = run("-m", "deploy", "test", "local", "--no-mesh", "--run", f"svc1={HOP}", "--rpc", "Talk", "--json")
     assert '"path": ["svc2", "svc3"]' in done.stdout, done.stdout + done.stderr

@@ -197,7 +197,7 @@ def _nothing(_: ServerReflectionRequest) -> Iterator[bytes]:
     ("answer", "said"),
     [
         (_loop, "imports itself"),
-        (_endless, "does not come to an end"),
+        pytest.param(_endless, "does not come to an end", marks=pytest.mark.full),
         (_garbage, "answers with something else"),
         (_no_descriptor, "gives a file that is no descriptor"),
         (_another, "no descriptor of service shop.v1.Echo"),

@@ -150,6 +150,7 @@ def test_with_propagation_off_the_pieces_are_broken_and_linked(browser: Browser,
         assert violations(page) == []
 
 
+@pytest.mark.full
 def test_narrow_and_dark(browser: Browser, torn: Mesh) -> None:
     narrow = {"width": 360, "height": 780}
     with look(browser, torn, viewport=narrow, color_scheme="dark", device_scale_factor=2) as page:

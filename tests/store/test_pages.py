@@ -296,6 +296,7 @@ def many(store: Store, count: int) -> None:
         store.export(batch)
 
 
+@pytest.mark.full
 def test_with_1000_traces_the_median_answer_is_quick() -> None:
     with running_store() as store:
         many(store, 1000)

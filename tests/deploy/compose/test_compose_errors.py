@@ -122,6 +122,7 @@ def test_jaeger_s_ports_are_looked_at_where_it_is_asked_for(port: compose.Port, 
     assert f"port {number} ({port.what}) is taken: {port.option} N takes another" in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("option", [("--target", "{}"), ("--target={}",)])
 def test_a_target_that_is_named_is_called_with_nothing_up(option: tuple[str, ...], tmp_path: Path) -> None:
     with chain(tmp_path) as running:
@@ -147,6 +148,7 @@ def test_a_test_with_nothing_up_exits_2_and_says_what_brings_it_up() -> None:
     assert (done.returncode, done.stderr) == (2, "compose: nothing is up: ./apply.sh compose brings it up\n")
 
 
+@pytest.mark.full
 @pytest.mark.docker
 def test_an_image_that_cannot_be_built_is_said_with_the_builder_s_words() -> None:
     need_engine()

@@ -64,6 +64,7 @@ def _scaled(clusters: Clusters, fields: Object, manager: str) -> None:
     clusters.change(objects=clusters.objects() | {key: found})
 
 
+@pytest.mark.full
 def test_replicas_that_somebody_else_set_stay(clusters: Clusters) -> None:
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     _scaled(clusters, {"f:spec": {"f:replicas": {}}}, "kube-controller-manager")
@@ -231,6 +232,7 @@ def test_the_test_without_rights_names_the_two_ways_that_need_none(clusters: Clu
     )
 
 
+@pytest.mark.full
 def test_the_last_verdict_is_kept_for_status(clusters: Clusters, tmp_path: Path) -> None:
     clusters.add("cluster", ingress_service([80]))
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0

@@ -205,6 +205,7 @@ def test_the_gateway_api_brings_its_own_gateway(clusters: Clusters) -> None:
     assert waited[-1] == "deployment/grpc-tracing-istio"
 
 
+@pytest.mark.full
 def test_who_may_not_see_the_gateway_api_s_gateway_finds_it_by_its_service(clusters: Clusters) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
     assert clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE).returncode == 0
@@ -223,6 +224,7 @@ def test_a_gateway_that_the_mesh_does_not_start_is_told(clusters: Clusters) -> N
     assert (done.returncode, done.stderr.startswith(said)) == (2, True), "the mesh's own gateway knows no way to svc1"
 
 
+@pytest.mark.full
 def test_the_test_calls_the_gateway_of_the_gateway_api(clusters: Clusters, tmp_path: Path) -> None:
     clusters.change(api_versions=cluster.KUBERNETES + cluster.ISTIO + cluster.GATEWAY_API)
     assert clusters.run("apply", "k8s", "--overlay", "gateway-api", *IMAGE).returncode == 0
@@ -250,6 +252,7 @@ LEFTOVERS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("component", "left"), LEFTOVERS)
 def test_what_is_no_longer_given_is_deleted_and_nothing_of_others(
     clusters: Clusters, component: str, left: str
@@ -266,6 +269,7 @@ def test_what_is_no_longer_given_is_deleted_and_nothing_of_others(
     assert set(clusters.objects()) == before
 
 
+@pytest.mark.full
 def test_components_go_together(clusters: Clusters) -> None:
     done = clusters.run("apply", "k8s", "--with", "traces", "--with", "lanes", *IMAGE)
     assert done.returncode == 0, done.stderr
@@ -287,6 +291,7 @@ def test_what_is_left_at_the_mesh_of_asm_is_deleted_too(clusters: Clusters) -> N
     assert not [key for key in clusters.objects("instance") if "of-old" in key]
 
 
+@pytest.mark.full
 def test_what_a_controller_made_of_ours_is_no_leftover(clusters: Clusters) -> None:
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
     metadata = {"labels": OURS, "ownerReferences": [{"kind": "Gateway", "name": "grpc-tracing"}]}
@@ -471,6 +476,7 @@ def _no_right_to_see_the_gateway(clusters: Clusters) -> None:
     clusters.change(forbidden=["services istio-system"])
 
 
+@pytest.mark.full
 def test_a_kind_that_may_not_be_listed_hides_no_other(clusters: Clusters) -> None:
     assert clusters.run("apply", "k8s", "--with", "lanes", *IMAGE).returncode == 0
     clusters.change(forbidden=["poddisruptionbudgets"])
@@ -508,6 +514,7 @@ def test_what_can_be_worked_around_is_a_warning(clusters: Clusters, plant: objec
     assert f"k8s: warning: {said}" in done.stderr
 
 
+@pytest.mark.full
 def test_a_gateway_that_may_not_be_seen_is_named_to_the_test(clusters: Clusters, tmp_path: Path) -> None:
     _no_right_to_see_the_gateway(clusters)
     done = clusters.run("apply", "k8s", *IMAGE)
@@ -757,6 +764,7 @@ def test_the_test_calls_the_load_balancer_s_address(clusters: Clusters, tmp_path
     assert len(found["calls"]) == 4
 
 
+@pytest.mark.full
 def test_the_test_forwards_a_port_where_there_is_no_address(clusters: Clusters, tmp_path: Path) -> None:
     _closed(clusters)
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
@@ -808,6 +816,7 @@ def test_the_test_reads_the_traces_through_forwarded_ports(clusters: Clusters, t
     assert call["spans"] == 1, "the requester's own: nothing else traces here"
 
 
+@pytest.mark.full
 def test_the_test_s_exit_code_is_the_requester_s(clusters: Clusters, tmp_path: Path) -> None:
     _closed(clusters)
     assert clusters.run("apply", "k8s", *IMAGE).returncode == 0
