@@ -113,9 +113,9 @@ def test_what_it_does_not_know_is_one_line_and_exit_code_2(words: tuple[str, ...
 
 
 @pytest.mark.full
-def test_the_tests_of_a_file_stay_on_one_worker() -> None:
-    """They share its meshes and processes: scattered, each worker would start its own."""
-    words = (
+def test_tests_that_share_a_fixture_stay_on_one_worker() -> None:
+    """Scattered, each worker would start meshes and processes of its own."""
+    options = [
         "-m",
         "pytest",
         "-n",
@@ -125,8 +125,12 @@ def test_the_tests_of_a_file_stay_on_one_worker() -> None:
         "-v",
         "-p",
         "no:cacheprovider",
-        "tests/test_arguments.py",
-    )
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        "-k",
+        "each_pattern",
+        "tests/probe/test_calls.py",
+    ]
+    done = subprocess.run([sys.executable, *options], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(set(re.findall(r"^\[(gw\d)\].* PASSED", done.stdout, re.MULTILINE))) == 1
+    workers = re.findall(r"^\[(gw\d)\].* PASSED", done.stdout, re.MULTILINE)
+    assert len(workers) == 4
+    assert len(set(workers)) == 1
