@@ -15,6 +15,7 @@ from tests.support.cells import cells
 from tests.support.load import Load
 from tests.support.processes import chain
 from tests.support.stub import Stub, ask, connect
+from tests.support.waiting import wait_for
 
 TALK = b"/org.feuyeux.grpc.LandingService/Talk"
 NO_UTF8 = (TALK + b"?\xff", b"/\xff\xfe", TALK + b"\xff", TALK + b"/\xc3", b"/\xed\xa0\x80")
@@ -68,10 +69,10 @@ def long_call(target: str) -> Iterator[LongCall]:
 def test_a_path_that_is_no_utf8_harms_no_call_beside_it(target: str, path: bytes) -> None:
     short = Load(target)
     with long_call(target) as call, short.running():
+        wait_for(lambda: short.done > 0, "the first call beside it")
         for _ in range(5):
             assert ended(target, changed(_path=path)) != "grpc 0"
             call.goes_on()
-    assert short.done > 0
     check_unharmed(short, strange=5)
 
 
