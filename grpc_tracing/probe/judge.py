@@ -194,9 +194,16 @@ def _by_regularity(counts: Sequence[int]) -> float:
 
 
 def _at_least(hits: int, tries: int, share: float) -> float:
-    """The upper tail of a binomial distribution."""
-    below = sum(math.comb(tries, n) * share**n * (1 - share) ** (tries - n) for n in range(hits))
-    return min(1.0, max(0.0, 1.0 - below)) if hits else 1.0
+    """The upper tail of a binomial distribution, by logarithms: thousands of tries pass what a float holds."""
+    if not hits or share >= 1:
+        return 1.0
+    hit, miss = math.log(share), math.log1p(-share)
+    logs = (_log_choose(tries, n) + n * hit + (tries - n) * miss for n in range(hits, tries + 1))
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+def _log_choose(tries: int, hits: int) -> float:
+    return math.lgamma(tries + 1) - math.lgamma(hits + 1) - math.lgamma(tries - hits + 1)
 
 
 def _seen(

@@ -132,6 +132,22 @@ def test_ten_calls_that_each_hold_one_are_certain_whatever_came_before() -> None
     assert (check.verdict, cut.calls, cut.of) == ("broken", 10, 10)
 
 
+@pytest.mark.parametrize(("calls", "holding", "certain"), [(2_000, 1_000, True), (10, 1, False)])
+def test_a_share_of_many_calls_is_held_against_the_rate_of_the_time_before(
+    calls: int, holding: int, certain: bool
+) -> None:
+    """A job that calls there ten times a second lies in a quarter of the calls, which take 26 ms at b."""
+    evidence = []
+    for number in range(calls):
+        trace = f"{number + 1:032x}"
+        own, rest = cut_at_b(trace, f"{number + 1:x}".rjust(32, "f"), at=number * 40)
+        call = a_call(trace, at=number * 40)
+        evidence.append(Evidence(call, own, rest) if number < holding else Evidence(call, whole(trace, at=number * 40)))
+    check = judged(evidence, replace(long_before("b", seconds=10), roots=list(map(fact, jobs("c")))))
+    (cut,) = check.cuts
+    assert (cut.calls, cut.of, cut.certain) == (holding, calls, certain)
+
+
 def test_two_calls_that_hold_none_and_one_that_does_prove_nothing() -> None:
     evidence = [Evidence(a_call(f"{n}" * 32, at=n * 40), whole(f"{n}" * 32, at=n * 40)) for n in range(2)]
     own, rest = cut_at_b("a" * 32, "d" * 32, at=200)
