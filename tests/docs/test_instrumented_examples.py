@@ -1,6 +1,5 @@
 """The guide's hops in Python under auto-instrumentation, which wraps each call that they take and make."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,30 +12,13 @@ from scripts.examples import PYTHON, Command, python
 from tests.docs.hops import hop, running
 from tests.docs.patterns import Pattern, answering, doing, in_each_pattern
 from tests.support.leaf import Leaf, serve
-from tests.support.stub import Metadata, Stub, connect
+from tests.support.stub import Stub, connect
 from tests.support.uploads import CutUploads, OneHop
 from tests.support.wire import free_address, wire_leaf
-from tests.talk.instrumented import TOOLS
+from tests.talk.instrumented import NEEDS, PARENT, SENT, TOOLS, TRACE
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(
-        sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
-    ),
-]
+pytestmark = NEEDS
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-PARENT = "00f067aa0ba902b7"
-SENT: Metadata = [
-    ("traceparent", f"00-{TRACE}-{PARENT}-01"),
-    ("tracestate", "rojo=00f067aa0ba902b7"),
-    ("baggage", "userId=alice"),
-    ("x-datadog-trace-id", str(int(TRACE[16:], 16))),
-    ("x-datadog-parent-id", str(int(PARENT, 16))),
-    ("x-datadog-sampling-priority", "1"),
-    ("x-datadog-tags", f"_dd.p.tid={TRACE[:16]}"),
-    ("x-lane", "canary"),
-]
 BY_SDK = {
     "opentelemetry-instrument": "traceparent,tracestate,baggage",
     "ddtrace-run": ",".join(key for key, _ in SENT if key != "x-lane"),

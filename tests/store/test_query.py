@@ -1,28 +1,17 @@
 """Jaeger's v3 query API, as the requester and any other client of a Jaeger 2 asks it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from grpc_tracing.store.query import parse_duration
-from tests.store.calls import new_id, talk_parts
-from tests.store.support import Part, Store, export_request, running_store
-
-NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-TALK, SLOW, LATER = new_id(16), new_id(16), new_id(16)
+from tests.store.searched import LATER, SLOW, TALK, store_with_three_traces
+from tests.store.support import Store
 
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    with running_store() as running:
-        for trace_id, parts, minutes in (
-            (TALK, talk_parts("Talk"), 0),
-            (SLOW, talk_parts("TalkBidirectional", slower=1000, fails_at="svc2"), 1),
-            (LATER, [Part("other.name.space", 1, new_id(), name="job")], 60),
-        ):
-            at = int((NOON + timedelta(minutes=minutes)).timestamp()) * 10**9
-            running.export(export_request(trace_id, parts, start_ns=at))
+    with store_with_three_traces() as running:
         yield running
 
 

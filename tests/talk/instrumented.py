@@ -8,8 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from scripts import settings
 from tests.support.processes import ROOT, Service, started, variables
+from tests.support.stub import Metadata
 
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "opentelemetry-instrument": {
@@ -25,6 +28,28 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Command, and its settings: spans are made, and go nowhere."""
+
+NEEDS = [
+    pytest.mark.full,
+    pytest.mark.skipif(
+        sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
+    ),
+]
+"""Marks of tests that run a tool."""
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+SENT: Metadata = [
+    ("traceparent", f"00-{TRACE}-{PARENT}-01"),
+    ("tracestate", "rojo=00f067aa0ba902b7"),
+    ("baggage", "userId=alice"),
+    ("x-datadog-trace-id", str(int(TRACE[16:], 16))),
+    ("x-datadog-parent-id", str(int(PARENT, 16))),
+    ("x-datadog-sampling-priority", "1"),
+    ("x-datadog-tags", f"_dd.p.tid={TRACE[:16]}"),
+    ("x-lane", "canary"),
+]
+"""What a caller sends: a trace in the families of both tools, and a lane, which neither knows."""
 
 
 @dataclass(frozen=True)

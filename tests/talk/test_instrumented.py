@@ -1,6 +1,5 @@
 """svc1 and svc2 under auto-instrumentation, which wraps each call that they take and make: all four patterns."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,28 +13,11 @@ from chain.greetings import GREETINGS
 from protos import hop_pb2, landing_pb2
 from tests.support.leaf import Leaf, serve
 from tests.support.processes import service
-from tests.support.stub import Metadata, Stub, ask, connect, path, records
-from tests.talk.instrumented import TOOLS, Tool
+from tests.support.stub import Stub, ask, connect, path, records
+from tests.talk.instrumented import NEEDS, SENT, TOOLS, TRACE, Tool
 
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(
-        sys.platform != "linux" or sys.version_info >= (3, 15), reason="ddtrace has no wheel for this machine"
-    ),
-]
+pytestmark = NEEDS
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-PARENT = "00f067aa0ba902b7"
-SENT: Metadata = [
-    ("traceparent", f"00-{TRACE}-{PARENT}-01"),
-    ("tracestate", "rojo=00f067aa0ba902b7"),
-    ("baggage", "userId=alice"),
-    ("x-datadog-trace-id", str(int(TRACE[16:], 16))),
-    ("x-datadog-parent-id", str(int(PARENT, 16))),
-    ("x-datadog-sampling-priority", "1"),
-    ("x-datadog-tags", f"_dd.p.tid={TRACE[:16]}"),
-    ("x-lane", "canary"),
-]
 THREE = ("0", "1", "2")
 REFUSED_FIRST = ("x", "1", "2")
 TIMES = 5
