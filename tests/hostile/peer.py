@@ -1,5 +1,6 @@
 """A raw HTTP/2 client: sends whatever it is told to, right or wrong, and says how the other side took it."""
 
+import contextlib
 import select
 import socket
 from collections.abc import Sequence
@@ -37,12 +38,20 @@ def changed(**fields: bytes | None) -> Headers:
     return [(name, value) for name, value in merged.items() if value is not None]
 
 
+def _connected(address: tuple[str, int], patience: float) -> socket.socket:
+    """Connects again, as any gRPC client does: a service that listens anew resets what its old socket has queued."""
+    for _ in range(10):
+        with contextlib.suppress(ConnectionResetError):
+            return socket.create_connection(address, timeout=patience)
+    return socket.create_connection(address, timeout=patience)
+
+
 class Peer:
     """One connection, its preface sent. Nothing that it sends is checked."""
 
     def __init__(self, target: str, patience: float = PATIENCE) -> None:
         host, _, port = target.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=patience)
+        self._socket = _connected((host, int(port)), patience)
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
         )
