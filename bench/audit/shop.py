@@ -21,7 +21,7 @@ _MS, _SECOND = 1_000_000, 1_000_000_000
 _BEGIN = 1_700_000_000 * _SECOND
 RPCS = ("Get", "List", "Watch")
 """The last one is a stream."""
-_WIDE = 16 * "0"
+_ZEROS = 16 * "0"
 _Ints = NDArray[np.int64]
 _Column = NDArray[Any]
 
@@ -353,9 +353,9 @@ class Spans:
             place = member.instances[at]
             self.facts.append(
                 Fact(
-                    trace_id=_WIDE + trace,
+                    trace_id=_ZEROS + trace,
                     span_id=own[row],
-                    parent_id=above[row] if above[row] != _WIDE else "",
+                    parent_id=above[row] if above[row] != _ZEROS else "",
                     kind=kind,
                     service=member.name,
                     instance=place.name,

@@ -82,7 +82,8 @@ def soon(table: str, where: str | Path, *more: str) -> None:
     assert wait_for(once_all_are_there, "all spans") == table
 
 
-@pytest.mark.parametrize("api", cells(["jaeger", "jaeger1"], ["jaeger"]))
+@pytest.mark.full
+@pytest.mark.parametrize("api", ["jaeger", "jaeger1"])
 def test_our_store_by_both_of_its_apis(spans: list[Span], table: str, api: str) -> None:
     with running_store("--max-traces", "20000") as store:
         export(f"http://{store.otlp_http}/v1/traces", spans)

@@ -22,7 +22,7 @@ class Example:
         return self.kind == "node"
 
 
-BY_DEFAULT = ("aio-library", "sync")
+BY_DEFAULT = ("aio-library",)
 """One of each API, and of each way; those of other languages run by default in svc2's place."""
 
 

@@ -16,7 +16,7 @@ PAGES = ("README.md", "docs/propagation.md", "docs/ci.md")
 SHOWN = [shown for page in PAGES for shown in transcripts(ROOT / page) if shown.command != "./check.sh"]
 
 
-BY_DEFAULT = [shown for number, shown in enumerate(SHOWN) if number < 2 or "--no-mesh" in shown.command]
+BY_DEFAULT = [shown for number, shown in enumerate(SHOWN) if not number or "--no-mesh" in shown.command]
 """The README's, and those that need no mesh."""
 
 

@@ -197,6 +197,7 @@ def test_a_report_without_a_trace_backend_shows_the_hops(tmp_path: Path, whole: 
     assert all(name in report.read_text() for name in ("svc1", "svc2", "svc3", "connected"))
 
 
+@pytest.mark.full
 def test_a_report_that_cannot_be_written_costs_nobody_the_verdict(tmp_path: Path, whole: Chain) -> None:
     longest = "x" * 250 + ".html"  # as long as a file's name may be
     assert client("call", "--target", whole.target, "--rpc", "Talk", "--report", str(tmp_path / longest)).code == 0

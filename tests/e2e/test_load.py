@@ -60,6 +60,7 @@ def test_a_closed_loop_keeps_its_callers_busy(whole: Chain) -> None:
     assert 2 < busy < 4.5
 
 
+@pytest.mark.full
 def test_streams_are_as_long_as_asked_for(whole: Chain) -> None:
     ended = load(whole.target, "--rate", "8", "--messages", "100", "--json")
     assert ended.code == 0, ended
@@ -133,6 +134,7 @@ def test_answers_that_were_not_asked_for_are_failures() -> None:
     assert (ended.code, ended.json["errors"]) == (1, {"WRONG_ANSWERS": 10})
 
 
+@pytest.mark.full
 def test_calls_that_cannot_be_begun_are_told() -> None:
     leaf = Leaf()
 

@@ -112,6 +112,7 @@ def doubled(replicated: Mesh) -> Iterator[Mesh]:
     replicated.up()
 
 
+@pytest.mark.full
 def test_two_replicas_of_each_service_share_the_calls(doubled: Mesh) -> None:
     with channel(doubled.target) as connection:
         paths = Counter(tuple(hop.instance for hop in talk(connection).hops) for _ in range(40))

@@ -54,7 +54,7 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("name", cells(SAID, ("svc2", "svc2-sidecar")))
+@pytest.mark.parametrize("name", cells(SAID, ("svc2",)))
 def test_a_killed_process_is_named_by_status_and_by_the_call_and_healed_by_up(patient: Mesh, name: str) -> None:
     lane = [("x-lane", "canary")] if "canary" in name else []
     assert call(patient.target, *lane).code is OK
@@ -275,6 +275,7 @@ def test_a_mesh_that_never_listens_is_told(
     assert fix in str(told.value)
 
 
+@pytest.mark.full
 def test_two_ups_at_once_make_one_mesh(state: Path) -> None:
     command = [sys.executable, "-m", "mesh", "up", "--state", str(state), *ANY_PORTS]
     with ExitStack() as stack:

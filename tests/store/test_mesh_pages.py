@@ -61,6 +61,7 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
 
+@pytest.mark.full
 def test_each_page_shows_the_four_calls(browser: Browser, whole: Mesh) -> None:
     with look(browser, whole) as page:
         page.goto("/")

@@ -16,12 +16,13 @@ from protos import hello_pb2, landing_pb2
 from tests.deploy.kubernetes.references import Cluster, policy_ports, principals, problems
 from tests.deploy.kubernetes.rendering import COMPONENTS, FOLDERS, K8S, OVERLAYS, ROOT, Object, render, render_with
 from tests.deploy.kubernetes.schemas import KUBERNETES_VERSIONS, is_gateway_api, is_istio, schema_problem
+from tests.support.cells import cells
 
 _SERVICES = [*landing_pb2.DESCRIPTOR.services_by_name.values(), *hello_pb2.DESCRIPTOR.services_by_name.values()]
 WORKLOAD_OVERLAYS = [f"overlays/{name}" for name in OVERLAYS]
 
 
-@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("version", cells(KUBERNETES_VERSIONS, KUBERNETES_VERSIONS[-1:]))
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_kubernetes_objects_hold_their_schema(folder: str, version: str) -> None:
     found = [found for found in render(K8S / folder) if not is_istio(found) and not is_gateway_api(found)]
