@@ -5,7 +5,8 @@ import sys
 import uvloop
 
 from grpc_tracing.store.options import parse
-from grpc_tracing.store.server import TakenError, run
+from grpc_tracing.store.server import run
+from grpc_tracing.store.serving import TakenError
 
 
 def main(arguments: list[str]) -> int:

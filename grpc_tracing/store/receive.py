@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -22,33 +24,60 @@ from grpc_tracing.store.bodies import Bodies, RefusedError
 from grpc_tracing.store.store import TraceStore
 from grpc_tracing.store.tail import Tail
 
-_BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
+BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
-class Receiver:
-    """Takes spans in from every protocol and counts what it refuses, by protocol."""
+class Kept(NamedTuple):
+    """Of the spans of a request: how many are kept, how many are not, and why not, for the sender."""
 
-    def __init__(self, store: TraceStore | Tail) -> None:
-        self._store = store
+    spans: int
+    rejected: int
+    why: str
+
+
+class Keeper(Protocol):
+    """Keeps the spans of requests."""
+
+    def keep(self, request: ExportTraceServiceRequest) -> Kept: ...
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Keeps them as the store does."""
+
+    store: TraceStore | Tail
+
+    def keep(self, request: ExportTraceServiceRequest) -> Kept:
+        chunks, rejected = otlp.split(request)
+        if chunks:
+            self.store.add(chunks)
+        return Kept(sum(chunk.spans for chunk in chunks), rejected, BAD_IDS)
+
+
+class Receiver:
+    """Takes spans in from every protocol and counts what it takes and what it refuses, by protocol."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self.bodies = Bodies()
         self.refused: Counter[str] = Counter()
         self.rejected_spans = 0
+        self.read_bytes = 0
 
     def take(self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
-        """Stores the spans; those with illegal ids are told to the sender as OTLP's partial success.
+        """Keeps the spans; those that are not kept are told to the sender as OTLP's partial success.
 
         Raises MalformedError where nothing can be kept: a success would hide it.
         """
-        chunks, rejected = otlp.split(request)
+        kept, rejected, why = self._keeper.keep(request)
         self.rejected_spans += rejected
-        if request.resource_spans and not chunks:
-            raise otlp.MalformedError(f"no span can be kept: {_BAD_IDS if rejected else 'there is none in it'}")
-        self._store.add(chunks)
+        if request.resource_spans and not kept:
+            raise otlp.MalformedError(f"no span can be kept: {why if rejected else 'there is none in it'}")
         if not rejected:
             return ExportTraceServiceResponse()
         return ExportTraceServiceResponse(
-            partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=_BAD_IDS)
+            partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=why)
         )
 
     async def otlp_http(self, request: Request) -> Response:
@@ -75,6 +104,7 @@ class Receiver:
             async with self.bodies.read(request) as body:
                 if parse is None:
                     raise RefusedError(415, f"content-type {kind!r} is not known here; use {_known(protocol)}")
+                self.read_bytes += len(body)
                 return _encode(self.take(parse(body)), kind, 200)
         except ClientDisconnect:
             error = RefusedError(400, "the body was cut off")

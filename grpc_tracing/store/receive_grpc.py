@@ -25,7 +25,9 @@ class _Exporter:
 
     async def export(self, _: object, context: "aio.ServicerContext[bytes, bytes]") -> bytes:
         try:
-            return self._receiver.take(parse_protobuf(await _body(context))).SerializeToString()
+            body = await _body(context)
+            self._receiver.read_bytes += len(body)
+            return self._receiver.take(parse_protobuf(body)).SerializeToString()
         except (MalformedError, RefusedError) as error:
             self._receiver.refused["otlp_grpc"] += 1
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -24,7 +24,7 @@ from grpc_tracing.store import render, views
 from grpc_tracing.store.calls import Call, CallLog, parse_calls
 from grpc_tracing.store.pages import Form, PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
-from grpc_tracing.store.receive import Receiver
+from grpc_tracing.store.receive import Chunks, Receiver
 from grpc_tracing.store.store import Limits, TraceStore
 from grpc_tracing.store.trace_status import trace_statuses
 from protos import hop_pb2
@@ -41,7 +41,7 @@ _NOW = 1_795_360_529_648_318_111
 def intake(parse: Callable[[bytes], ExportTraceServiceRequest]) -> Target:
     """Takes a body in, and shows the trace that came last on every page and in the query API."""
     store = TraceStore(Limits(traces=20, size=2**20, spans_per_trace=500))
-    receiver = Receiver(store)
+    receiver = Receiver(Chunks(store))
     page = render.environment().get_template("parts.html").module
 
     def take(body: bytes) -> None:
