@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -50,27 +51,61 @@ class Fact(NamedTuple):
     """To a span of another trace, as what a queue hands on is."""
 
 
+READ: Final = frozenset(
+    (*_INSTANCE, *_SIDECAR, *_TARGET, "grpc.path", "rpc.method", "http.url", "url.path", REQUEST_ID, "service.version")
+)
+"""The keys of all attributes that `fact_of` looks at."""
+
+
 def fact(span: Span) -> Fact:
     """Reads a span; one whose clock stepped back ends when it began."""
-    attributes = dict(span.attributes)
-    resource = dict(span.resource)
-    sidecar = any(key in attributes for key in _SIDECAR)
-    instance = _name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE))
-    return Fact(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_id=span.parent_id,
-        kind=span.kind,
-        service=_name(span.service),
-        instance=instance,
-        version=_name(span.version if span.version not in _NO_VERSION else _template(instance) or span.version),
-        layer=Layer.SIDECAR if sidecar else Layer.SDK,
-        route=_name(_route(span, attributes)),
-        target=_name(_target(_first(attributes, _TARGET))) if span.kind in EXITS else "",
-        start=span.start_ns,
-        end=max(span.start_ns, span.end_ns),
-        request_id=attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, ""),
+    return fact_of(
+        (span.trace_id, span.span_id, span.parent_id),
+        span.kind,
+        (span.service, span.version, span.name),
+        (span.start_ns, span.end_ns),
+        attributes=dict(span.attributes),
+        resource=dict(span.resource),
         linked=any(trace_id != span.trace_id for trace_id, _ in span.links),
+    )
+
+
+def fact_of(
+    ids: tuple[str, str, str],
+    kind: Kind,
+    names: tuple[str, str, str],
+    times: tuple[int, int],
+    *,
+    attributes: Mapping[str, str],
+    resource: Mapping[str, str],
+    linked: bool,
+    kept: Callable[[str], str] = sys.intern,
+) -> Fact:
+    """Of trace, span and parent; of service, version and the span's own name; of start and end.
+
+    Of `attributes` and `resource` those in READ are enough. `kept` gives one string for all that are equal.
+    """
+
+    def name(text: str) -> str:
+        return kept(text[:_LONGEST])
+
+    service, version, own = names
+    sidecar = any(key in attributes for key in _SIDECAR)
+    instance = name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE))
+    request_id = attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, "")
+    return Fact(
+        *ids,
+        kind=kind,
+        service=name(service),
+        instance=instance,
+        version=name(version if version not in _NO_VERSION else _template(instance) or version),
+        layer=Layer.SIDECAR if sidecar else Layer.SDK,
+        route=name(_route(own, attributes)),
+        target=name(_target(_first(attributes, _TARGET))) if kind in EXITS else "",
+        start=times[0],
+        end=max(times),
+        request_id=request_id if len(request_id) <= _LONGEST else "",
+        linked=linked,
     )
 
 
@@ -80,18 +115,18 @@ def _template(instance: str) -> str:
     return match[1] if match else ""
 
 
-def _node(attributes: dict[str, str]) -> str:
+def _node(attributes: Mapping[str, str]) -> str:
     """Istio's node ids are `sidecar~ADDRESS~POD.NAMESPACE~DOMAIN`: the pod is what an SDK would name."""
     node = attributes.get("node_id", "")
     parts = node.split("~")
     return parts[2].partition(".")[0] if len(parts) == 4 else node
 
 
-def _first(values: dict[str, str], keys: tuple[str, ...]) -> str:
+def _first(values: Mapping[str, str], keys: tuple[str, ...]) -> str:
     return next((values[key] for key in keys if values.get(key)), "")
 
 
-def _route(span: Span, attributes: dict[str, str]) -> str:
+def _route(name: str, attributes: Mapping[str, str]) -> str:
     """The RPC, `package.Service/Method`, where the span tells it: by RPC attributes, by path, else by its name."""
     if path := attributes.get("grpc.path"):
         return path.lstrip("/")
@@ -100,7 +135,7 @@ def _route(span: Span, attributes: dict[str, str]) -> str:
         return f"{service}/{method}" if service else method.lstrip("/")
     url = attributes.get("http.url") or attributes.get("url.path") or ""
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url
-    return path.partition("?")[0].lstrip("/") or span.name
+    return path.partition("?")[0].lstrip("/") or name
 
 
 def _target(text: str) -> str:
@@ -108,7 +143,3 @@ def _target(text: str) -> str:
     if "|" in text:
         return text.rsplit("|", maxsplit=1)[-1].rstrip(";").partition(".")[0] or text
     return text
-
-
-def _name(text: str) -> str:
-    return sys.intern(text[:_LONGEST])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple, TypeVar
 
 from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
@@ -14,7 +14,8 @@ from grpc_tracing.spans.model import Span
 
 _IDS: Final = 200_000
 """Request ids that wait for their other half."""
-_EXAMPLES: Final = 3
+EXAMPLES: Final = 3
+"""Of calls cut, that a group shows."""
 _SKEW_NS: Final = 1_000_000
 _TARGETS: Final = 64
 _SETS: Final = 4096
@@ -155,14 +156,31 @@ class Ledger:
             self.take_fact(fact(span))
 
     def take_fact(self, one: Fact) -> None:
+        self._count(one)
+        for trace in self._open.take(one):
+            self._close(trace)
+
+    def take_trace(self, trace: list[Fact]) -> None:
+        """All that a trace will have, where somebody else knows that it is closed; each span once."""
+        for one in trace:
+            self._count(one)
+        self._close(trace)
+
+    def handed_over(self) -> Ledger:
+        """What was kept since the last time, to be merged. What is open, or waits for its other half, stays."""
+        kept, fresh = Ledger(), Ledger()
+        for name in _KEPT:
+            setattr(kept, name, getattr(self, name))
+            setattr(self, name, getattr(fresh, name))
+        return kept
+
+    def _count(self, one: Fact) -> None:
         self.spans += 1
         self.services[one.service] += 1
         if one.start > 0:
             self.first = min(self.first or one.start, one.start)
             self.last = max(self.last, one.end)
             self._release(one)
-        for trace in self._open.take(one):
-            self._close(trace)
 
     def _release(self, one: Fact) -> None:
         seen = self.versions[one.service]
@@ -243,8 +261,11 @@ class Ledger:
             return
         outs = self.outs[left.group]
         outs.by_request_id[entered.route] += 1
-        if len(outs.examples) < _EXAMPLES:
+        if len(outs.examples) < EXAMPLES:
             outs.examples.append((f"{entered.trace_id}/{entered.span_id}", f"{left.trace_id}/{left.span_id}"))
+
+
+_KEPT: Final = tuple(one.name for one in fields(Ledger) if not one.name.startswith("_"))
 
 
 def _target(call_out: Fact) -> str:
