@@ -37,8 +37,8 @@ LAYERS: dict[str, set[str]] = {
     "backends": {"headers", "spans"},
     "audit": {"headers", "spans"},
     "probe": {"headers", "calling", "spans", "backends", "audit"},
-    "commands": {"headers", "calling", "spans", "backends", "audit", "probe"},
-    "store": {"headers", "calling", "spans", "evidence", "backends"},
+    "commands": {"headers", "calling", "spans", "backends", "audit", "probe", "store"},
+    "store": {"headers", "calling", "spans", "evidence", "backends", "audit"},
 }
 """Inside the library. `arguments`, `printable`, `values` and `version` are for all; `cli` only names its commands."""
 PURE = ("headers", "spans", "evidence", "audit")

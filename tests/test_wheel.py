@@ -23,6 +23,7 @@ from grpc_tracing.version import VERSION
 from tests.audit.traffic import Traffic, a_minute_ago
 from tests.backends.answers import Backend
 from tests.client.http_stub import http_stub
+from tests.docs.excerpts import FIXES_FILE
 from tests.store.support import Part, export_request
 from tests.support.missing import missing
 from tests.support.ports import free_ports
@@ -104,6 +105,7 @@ def test_it_holds_the_library_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"grpc_tracing", f"grpc_tracing-{VERSION}.dist-info"}
     assert {"grpc_tracing/py.typed", "grpc_tracing/store/static/style.css"} <= set(names)
+    assert zipfile.ZipFile(wheel).read("grpc_tracing/store/fixes.json") == FIXES_FILE.read_bytes()
     assert any(name.startswith("grpc_tracing/store/templates/") for name in names)
 
 

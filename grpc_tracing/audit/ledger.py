@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
 from grpc_tracing.audit.traces import Begins, CallOut, OpenTraces, calls_out
@@ -150,6 +150,11 @@ class Ledger:
     _open: OpenTraces = field(default_factory=OpenTraces)
     _entered: OrderedDict[tuple[str, str], _Half] = field(default_factory=OrderedDict)
     _left: OrderedDict[tuple[str, str], list[_Half]] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def holding(cls, spans: int) -> Self:
+        """With so many spans of open traces at the most, for whoever has the spans trace by trace."""
+        return cls(_open=OpenTraces(spans))
 
     def take(self, spans: Iterable[Span]) -> None:
         for span in spans:

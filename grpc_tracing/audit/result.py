@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from grpc_tracing.audit.sampling import Sampling
+if TYPE_CHECKING:  # it brings numpy, which who shows a result need not load
+    from grpc_tracing.audit.sampling import Sampling
 
 
 class Word(StrEnum):

@@ -13,7 +13,8 @@ from grpc_tracing.audit.result import Audit
 from grpc_tracing.commands import reading
 from grpc_tracing.commands.files import write_whole
 from grpc_tracing.commands.options import audit_parser, where
-from grpc_tracing.commands.text import junit, page, table
+from grpc_tracing.commands.text import junit, table
+from grpc_tracing.store import audit_report
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 def _show(audit: Audit, given: argparse.Namespace) -> int:
     """Files first: a pipe that closes early loses none."""
-    files: list[tuple[Path | None, str]] = [(given.junit, junit(audit)), (given.report, page(audit))]
+    files: list[tuple[Path | None, str]] = [(given.junit, junit(audit)), (given.report, audit_report.render(audit))]
     for path, text in files:
         if path:
             write_whole(path, text)

@@ -40,6 +40,10 @@ class Changes:
             self._echo.cancel()
         self._moved.set()
 
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
     def _move(self) -> None:
         self._version += 1
         self._moved.set()

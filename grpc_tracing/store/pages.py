@@ -1,18 +1,20 @@
-"""The pages: topology, traces, one trace, end-to-end aggregation."""
+"""The pages: topology, traces, one trace, end-to-end aggregation, propagation."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from grpc_tracing.store import views
+from grpc_tracing.spans.names import fold
+from grpc_tracing.store import views, views_audit
+from grpc_tracing.store.auditing import Auditor
 from grpc_tracing.store.calls import Call, CallLog
 from grpc_tracing.store.query import parse_duration
 from grpc_tracing.store.store import TraceStore, settled
@@ -36,6 +38,12 @@ class PageLinks:
 
     def json(self, trace_id: str) -> str:
         return f"/api/v3/traces/{trace_id}"
+
+    def propagation(self, service: str, place: int) -> str:  # noqa: ARG002 - a page of its own has no place
+        return f"/propagation/{quote(service, safe='')}"
+
+    def span(self, trace_id: str) -> str:
+        return self.trace(trace_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +87,15 @@ class Pages:
     """
 
     def __init__(
-        self, store: TraceStore, calls: CallLog, environment: Environment, state: Callable[[], dict[str, object]]
+        self,
+        store: TraceStore,
+        calls: CallLog,
+        auditor: Auditor,
+        environment: Environment,
+        state: Callable[[], dict[str, object]],
     ) -> None:
         self._store = store
+        self._auditor = auditor
         self._calls = calls
         self._environment = environment
         self._state = state
@@ -93,6 +107,8 @@ class Pages:
             Route("/trace/{trace_id}", self.trace),
             Route("/trace/{trace_id}/events/{span_id}", self.events),
             Route("/paths", self.paths),
+            Route("/propagation", self.propagation),
+            Route("/propagation/{service:path}", self.propagation_of),
         ]
 
     async def topology(self, request: Request) -> Response:
@@ -139,6 +155,26 @@ class Pages:
             return views.paths_view(seen.within(at), seen.statuses(), call)
 
         return await self._page("paths.html", view, page="End to end", at=at, call=call)
+
+    async def propagation(self, _: Request) -> Response:
+        judged = await self._auditor.current()
+
+        def view() -> views_audit.AuditView:
+            return views_audit.audit_view(judged.audit, judged.at_ns)
+
+        return await self._page("propagation.html", view, page="Propagation")
+
+    async def propagation_of(self, request: Request) -> Response:
+        name, judged = request.path_params["service"], await self._auditor.current()
+        service = judged.service(name)
+        if service is None:
+            return await self.problem(404, "This service is not here", [f"No span of {name[:200]} is in the store."])
+        examples = await self._auditor.examples(service)
+
+        def view() -> views_audit.ServiceView:
+            return views_audit.service_view(service, examples, judged.languages.get(name, ()))
+
+        return await self._page("propagation_service.html", view, page="Propagation", node=fold(name))
 
     async def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
         """A page that says what is wrong and what to do next."""

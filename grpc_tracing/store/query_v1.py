@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from grpc_tracing.spans.formats import jaeger
 from grpc_tracing.spans.formats.otlp import read_chunk
 from grpc_tracing.spans.tree import assemble
+from grpc_tracing.store import query_tempo
 from grpc_tracing.store.query import (
     MAX_DEPTH,
     BadParameterError,
@@ -117,6 +118,8 @@ class _Api:
             chunks = self._store.chunks(_trace_id(request.path_params["trace_id"]))
         except BadParameterError as error:
             return _error(400, str(error))
+        if chunks and query_tempo.wants_protobuf(request):
+            return query_tempo.as_protobuf(chunks)
         return _traces([chunks]) if chunks else _error(404, "trace not found")
 
     async def traces(self, request: Request) -> Response:

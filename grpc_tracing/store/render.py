@@ -1,8 +1,12 @@
-"""Jinja2 for the pages and the report: how numbers, times and services are written."""
+"""Jinja2 for the pages and the reports: how numbers, times and services are written."""
 
+import base64
+import hashlib
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from importlib.resources import files
+from typing import Any, Protocol, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -24,6 +28,19 @@ class Links(Protocol):
     def traces(self, **filters: str) -> str: ...
 
     def json(self, trace_id: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The style sheet for a file that holds it itself, and the hash by which the file's policy allows it."""
+
+    sheet: Markup
+    hash: str
+
+    @classmethod
+    def read(cls) -> Self:
+        text = files("grpc_tracing.store").joinpath("static/style.css").read_text(encoding="utf-8")
+        return cls(Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())  # noqa: S704 - ours
 
 
 def environment() -> Environment:

@@ -122,6 +122,10 @@ class TraceStore:
         entry = self._entries.get(trace_id)
         return tuple(entry.chunks) if entry else ()
 
+    def ids(self) -> tuple[str, ...]:
+        """Of all traces, the oldest first."""
+        return tuple(self._entries)
+
     def trace(self, trace_id: str) -> Trace | None:
         """The assembled trace, or None where it is not here."""
         chunks = self.chunks(trace_id)

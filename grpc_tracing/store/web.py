@@ -12,7 +12,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from grpc_tracing.store import query, query_v1, render
+from grpc_tracing.store import query, query_tempo, query_v1, render
+from grpc_tracing.store.auditing import Auditor
 from grpc_tracing.store.bodies import RefusedError
 from grpc_tracing.store.calls import CallLog, read_calls
 from grpc_tracing.store.hosts import AllowedHosts
@@ -43,7 +44,7 @@ def application(store: TraceStore, receiver: Receiver, changes: Changes, hosts: 
     def state() -> dict[str, object]:
         return status(store, receiver, calls)
 
-    pages = Pages(store, calls, render.environment(), state)
+    pages = Pages(store, calls, Auditor(store, changes), render.environment(), state)
 
     async def health(_: Request) -> Response:
         return JSONResponse(state())
@@ -62,6 +63,7 @@ def application(store: TraceStore, receiver: Receiver, changes: Changes, hosts: 
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             *query.routes(store),
             *query_v1.routes(store),
+            *query_tempo.routes(store),
             *pages.routes(),
         ],
         middleware=[Middleware(_SafeHeaders), Middleware(AllowedHosts, allowed=hosts)],

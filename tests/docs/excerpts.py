@@ -1,5 +1,7 @@
 """The code in the guide is taken from files that run: `python -m tests.docs.excerpts` writes it anew.
 
+So is the code that the store's page "Propagation" shows as the fix: the wheel holds it in FIXES_FILE.
+
 A block of code follows a comment that names its file and what of it: functions, methods, classes or assignments of a
 Python file, or what stands between `// excerpt: NAME` and `// excerpt end` in any other.
 
@@ -7,6 +9,7 @@ Python file, or what stands between `// excerpt: NAME` and `// excerpt end` in a
 """
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +21,47 @@ _BLOCK = re.compile(
     r"(<!-- excerpt: (?P<file>\S+)(?P<names>(?: [\w.-]+)+) -->\n```(?P<language>\w+)\n)(?P<code>.*?)(?=^```$)",
     re.DOTALL | re.MULTILINE,
 )
+
+
+FIXES_FILE = ROOT / "grpc_tracing" / "store" / "fixes.json"
+_FIXES = {
+    "python": (
+        ("With this library, in grpc.aio", "docs/examples/aio_hop_library.py", "serve main"),
+        ("With this library, in synchronous gRPC", "docs/examples/sync_hop_library.py", "serve main"),
+        (
+            "By hand: metadata=onward(context.invocation_metadata())",
+            "docs/examples/propagation.py",
+            "HEADERS PREFIXES OWN BY_SDK onward _goes_on",
+        ),
+    ),
+    "go": (("Every call out takes onward(ctx)", "docs/examples/go/main.go", "headers onward"),),
+    "java": (
+        (
+            "Two interceptors, on the server and on each channel",
+            "docs/examples/java/Hop.java",
+            "headers onward interceptors",
+        ),
+    ),
+    "nodejs": (
+        (
+            "Every call out takes onward(call.metadata) and { parent: call }",
+            "docs/examples/node/hop.js",
+            "headers onward",
+        ),
+    ),
+}
+"""By language, as `telemetry.sdk.language` spells it: what a piece of code is, its file, and what of it."""
+
+
+def fixes() -> str:
+    """What FIXES_FILE holds."""
+    made = {
+        language: [
+            {"title": title, "file": file, "code": excerpt(ROOT / file, names.split())} for title, file, names in pieces
+        ]
+        for language, pieces in _FIXES.items()
+    }
+    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 
 def guides() -> list[Path]:
@@ -71,6 +115,7 @@ def main() -> None:
         if (now := refreshed(text)) != text:
             page.write_text(now)
             print(f"{page.relative_to(ROOT)}: excerpts written anew")  # noqa: T201
+    FIXES_FILE.write_text(fixes())
 
 
 if __name__ == "__main__":

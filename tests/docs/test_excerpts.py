@@ -8,7 +8,7 @@ import pytest
 from docs.examples import propagation as example
 from grpc_tracing.headers.families import DEFAULT_KEYS
 from scripts.examples import EXAMPLES
-from tests.docs.excerpts import excerpt, guides, refreshed
+from tests.docs.excerpts import FIXES_FILE, excerpt, fixes, guides, refreshed
 from tests.support.processes import ROOT
 
 GUIDE = ROOT / "docs" / "propagation.md"
@@ -43,6 +43,10 @@ MARKED = "  // excerpt: greet\n  greet();\n  // excerpt end\n"
 def test_every_excerpt_is_what_its_file_has(page: Path) -> None:
     text = page.read_text()
     assert text == refreshed(text), "run python -m tests.docs.excerpts"
+
+
+def test_the_fix_that_the_store_shows_is_what_the_files_have() -> None:
+    assert FIXES_FILE.read_text() == fixes(), "run python -m tests.docs.excerpts"
 
 
 def test_no_code_in_the_guide_is_without_a_file() -> None:

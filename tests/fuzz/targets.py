@@ -20,7 +20,7 @@ from client.call.verdict import Question, judge
 from grpc_tracing.headers.families import HOP_RECORD
 from grpc_tracing.spans.formats import otlp, zipkin
 from grpc_tracing.spans.formats.otlp import MalformedError
-from grpc_tracing.store import render, views
+from grpc_tracing.store import render, traceql, views
 from grpc_tracing.store.calls import Call, CallLog, parse_calls
 from grpc_tracing.store.pages import Form, PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
@@ -79,7 +79,7 @@ def calls() -> Target:
 
 
 def queries() -> Target:
-    """A query string, to the query API and to the pages' filter."""
+    """A query string, to the query APIs and to the pages' filter."""
     store = TraceStore(Limits())
     store.add(otlp.split(export_request(_TRACE, talk_parts(), _NOW))[0])
     trace, summaries = store.trace(_TRACE), tuple(store.summaries())
@@ -92,6 +92,8 @@ def queries() -> Target:
         views.list_view(summaries, statuses, form.filter, form.page)
         with suppress(BadParameterError):
             matches(trace, parse_query(QueryParams(query.decode("latin-1"))))
+        with suppress(traceql.TraceQlError):
+            traceql.parse(query.decode("latin-1"))(traceql.Spot(trace.spans[0], trace))
 
     return ask
 
@@ -159,6 +161,10 @@ def seeds() -> Mapping[str, list[bytes]]:
         "otlp_json": [json.dumps(document).encode(), json.dumps({"batches": document["resourceSpans"]}).encode()],
         "zipkin": [json.dumps([span | more, {"traceId": _TRACE, "id": "a1", "annotations": []}]).encode()],
         "calls": [json.dumps([call]).encode()],
-        "queries": [f"{times}&query.durationMin=1.5s&query.attributes={{}}".encode(), b"min=5ms&page=2&state=error"],
+        "queries": [
+            f"{times}&query.durationMin=1.5s&query.attributes={{}}".encode(),
+            b"min=5ms&page=2&state=error",
+            b'{(name=~"a|b.*" || .c!=nil) && duration>1.5s}',
+        ],
         "server": [_framed(*_records()), _framed(answer(0).SerializeToString(), answer(1).SerializeToString())],
     }

@@ -1,9 +1,13 @@
 """What the page tests share: a store filled with calls, whole and broken, as a mesh and a requester leave them."""
 
+import re
 import time
 import uuid
 from dataclasses import dataclass, replace
+from html import unescape
 from typing import Any
+
+import httpx
 
 from tests.store.calls import cut_at, new_id, talk_parts
 from tests.store.support import Part, Store, export_request
@@ -72,3 +76,19 @@ def note(store: Store, **facts: Any) -> None:
     }
     answer = store.client.post(f"http://{store.http}/api/calls", json=call | facts)
     assert answer.status_code == 202, answer.text
+
+
+def propagation_rows(url: str) -> dict[str, tuple[str, str, str]]:
+    """By service: verdict, calls out and cut, as the page "Propagation" of the store at this URL has them."""
+    answer = httpx.get(f"{url}/propagation", timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    table = answer.text.partition("<tbody>")[2].partition("</tbody>")[0]
+    found = {}
+    for row in table.split("<tr")[1:]:
+        verdict, service, calls_out, cut, _ = (_cell(cell) for cell in row.split("<td")[1:])
+        found[service] = (verdict, calls_out, cut)
+    return found
+
+
+def _cell(markup: str) -> str:
+    return unescape(re.sub(r"<[^>]*>", "", markup.partition(">")[2])).strip()

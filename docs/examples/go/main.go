@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
+// excerpt: headers
 var headers = map[string]bool{
 	"traceparent": true, "tracestate": true, "baggage": true,
 	"x-b3-traceid": true, "x-b3-spanid": true, "x-b3-parentspanid": true,
@@ -28,6 +29,7 @@ var headers = map[string]bool{
 	"x-lane": true, "end-user": true, "tenant-bin": true,
 }
 
+// excerpt end
 // excerpt: onward
 
 // onward gives the context of the onward call. It carries the incoming call's deadline and

@@ -35,6 +35,7 @@ import java.net.InetSocketAddress;
 import java.util.Set;
 
 final class Hop {
+  // excerpt: headers
   private static final Set<String> HEADERS = Set.of(
       "traceparent", "tracestate", "baggage",
       "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags", "b3",
@@ -43,6 +44,7 @@ final class Hop {
       "x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority", "x-datadog-origin", "x-datadog-tags",
       "x-cloud-trace-context", "x-amzn-trace-id", "uber-trace-id", "x-asm-prefer-tag",
       "x-lane", "end-user", "tenant-bin");
+  // excerpt end
 
   private static final Logger LOGGER = System.getLogger("hop");
 

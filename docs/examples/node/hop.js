@@ -5,6 +5,7 @@
 const http2 = require('node:http2');
 const grpc = require('@grpc/grpc-js');
 
+// excerpt: headers
 const HEADERS = new Set([
   'traceparent', 'tracestate', 'baggage',
   'x-b3-traceid', 'x-b3-spanid', 'x-b3-parentspanid', 'x-b3-sampled', 'x-b3-flags', 'b3',
@@ -14,6 +15,7 @@ const HEADERS = new Set([
   'x-cloud-trace-context', 'x-amzn-trace-id', 'uber-trace-id', 'x-asm-prefer-tag',
   'x-lane', 'end-user', 'tenant-bin',
 ]);
+// excerpt end
 
 // excerpt: onward
 function onward(received) {

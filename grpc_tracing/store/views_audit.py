@@ -1,0 +1,180 @@
+"""What the page "Propagation" and the audit's report show: pure functions of an audit and of example pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from typing import Final
+
+from grpc_tracing.audit.facts import Fact
+from grpc_tracing.audit.pairs import Pair
+from grpc_tracing.audit.result import CUTTING, Audit, Service, Word
+from grpc_tracing.audit.words import summary, told
+
+SCALE: Final = 1000
+"""The width of a pair's time axis in its own units."""
+_NARROWEST: Final = 4.0
+_SPELLED: Final = {"python": "Python", "go": "Go", "java": "Java", "nodejs": "Node.js"}
+"""The languages of which there is a fix, as `telemetry.sdk.language` spells them and as people do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One span of a pair; `left` and `width` in units of SCALE."""
+
+    span: Fact
+    what: str
+    left: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A pair on one axis; `ticks` are the times, in nanoseconds from its start, at each half."""
+
+    pair: Pair
+    bars: tuple[Bar, Bar]
+    ticks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The pairs of one RPC, one target and one instance."""
+
+    called: str
+    out: str
+    instance: str
+    pairs: tuple[Drawn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Code that mends it, as a file of docs/examples has it."""
+
+    title: str
+    file: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What to do, and the code by language; of one language alone where the spans name it."""
+
+    says: str
+    known: tuple[str, ...]
+    languages: tuple[tuple[str, tuple[Piece, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A service's evidence. `fix` is None where there is nothing to mend."""
+
+    service: Service
+    told: str
+    shows: str
+    groups: tuple[Group, ...]
+    fix: Fix | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """The table; `told` by service."""
+
+    audit: Audit
+    said: str
+    told: Mapping[str, str]
+    at_ns: int
+
+
+def audit_view(audit: Audit, at_ns: int = 0) -> AuditView:
+    """`at_ns`: when it was judged."""
+    return AuditView(audit, summary(audit), {one.service: told(one) for one in audit.services}, at_ns)
+
+
+def service_view(service: Service, examples: Sequence[Pair], languages: Iterable[str]) -> ServiceView:
+    """`languages` are those that the spans of the service's SDK name."""
+    groups = groupby(examples, key=lambda pair: (pair.called, pair.out, pair.instance))
+    return ServiceView(
+        service,
+        told(service),
+        _shows(service),
+        tuple(Group(*key, tuple(_drawn(pair) for pair in group)) for key, group in groups),
+        _fix(service, tuple(languages)) if service.verdict in CUTTING else None,
+    )
+
+
+def _shows(service: Service) -> str:
+    """What kind of evidence the verdict stands on."""
+    match service.verdict:
+        case Word.CUTS | Word.PARTLY if service.by_request_id:
+            return (
+                f"Calls out that begin a trace bear the x-request-id of a call into {service.service} that stands in "
+                "another trace. So the service passes the id on and the trace headers not: that is certain, call by "
+                "call."
+            )
+        case Word.CUTS | Word.PARTLY:
+            return (
+                "Calls out that begin a trace follow the calls in at the same instance far more often than chance "
+                f"would have it{_z(service)}. One pair alone proves nothing; all of them together do."
+            )
+        case Word.JOB:
+            return "These calls out begin traces and follow no call in: a timer or a queue's worker makes them."
+        case Word.WHOLE:
+            return "Each call out stands in the trace of a call in."
+        case Word.UNKNOWN:
+            return "Only calls in were seen, so there is nothing to judge."
+        case _:
+            return "What was seen fits a cut as well as a job."
+
+
+def _z(service: Service) -> str:
+    return "" if service.z is None else f" (z {service.z:.1f}; chance alone gives one near 0)"
+
+
+def _drawn(pair: Pair) -> Drawn:
+    start = min(pair.call_in.start, pair.call_out.start)
+    length = max(1, max(pair.call_in.end, pair.call_out.end) - start)
+    what = ("call in", "call out" if pair.out else "its SDK's span")
+    bars = tuple(
+        _bar(span, name, start, length) for span, name in zip((pair.call_in, pair.call_out), what, strict=True)
+    )
+    return Drawn(pair, (bars[0], bars[1]), tuple(length * half // 2 for half in range(3)))
+
+
+def _bar(span: Fact, what: str, start: int, length: int) -> Bar:
+    left = min(SCALE - _NARROWEST, (span.start - start) * SCALE / length)
+    width = max(_NARROWEST, min(SCALE - left, (span.end - span.start) * SCALE / length))
+    return Bar(span, what, round(left, 1), round(width, 1))
+
+
+def _fix(service: Service, languages: tuple[str, ...]) -> Fix:
+    code = _code()
+    known = tuple(language for language in languages if language in code)
+    wanted = known or tuple(code)
+    named = tuple(_SPELLED.get(language, language) for language in languages)
+    return Fix(_says(service), named, tuple((_SPELLED[language], code[language]) for language in wanted))
+
+
+def _says(service: Service) -> str:
+    match service.where:
+        case "in":
+            return (
+                "Its SDK reads no parent from gRPC's metadata. Instrument the gRPC server, and set the SDK's "
+                "propagator to what the sidecar writes: W3C's traceparent, or B3. Or pass the headers on by hand:"
+            )
+        case "inside":
+            return (
+                "Its SDK loses the context between the call in and the call out. Hand it on where work changes its "
+                "thread or task: contextvars.copy_context().run in Python, Context.taskWrapping(executor) in Java, "
+                "AsyncResource.bind in Node.js, the ctx of the call in Go. Or pass the headers on by hand:"
+            )
+        case _:
+            return "Let each call out carry the trace headers of the call in because of which it is made:"
+
+
+def _code() -> dict[str, tuple[Piece, ...]]:
+    text = files("grpc_tracing.store").joinpath("fixes.json").read_text(encoding="utf-8")
+    return {language: tuple(Piece(**one) for one in pieces) for language, pieces in json.loads(text).items()}
