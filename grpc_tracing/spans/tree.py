@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from grpc_tracing.spans.merge import merged
 from grpc_tracing.spans.model import Kind, Span
@@ -66,7 +67,7 @@ class Edge:
 
     `piece` is the place of the piece's top among the trace's tops. `duration_ns` is the caller's where it left a span
     of its own for the call, `own_ns` is that without the calls that the callee made. `seen` is False where the callee
-    left no span and only the caller's span names it.
+    left no span and only the caller's span names it. `retries` are the attempts before the last one.
     """
 
     path: tuple[str, ...]
@@ -75,6 +76,7 @@ class Edge:
     own_ns: int
     error: bool
     seen: bool
+    retries: int = 0
 
     @property
     def caller(self) -> str:
@@ -150,23 +152,119 @@ def _paths(trace: Trace) -> list[tuple[str, ...]]:
 
 
 def _edges(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[Edge]:
-    made = _own_times(trace, paths)
+    calls = _calls(trace, paths)
+    own = _own_times(trace, paths, calls)
+    pieces = _pieces(trace)
+    for call in calls:
+        entered, lasted = call.entered, call.duration_ns(trace)
+        yield Edge(
+            call.attempts[0].path,
+            pieces[call.attempts[0].row],
+            lasted,
+            lasted if entered is None else own[entered],
+            call.failed(trace),
+            seen=entered is not None,
+            retries=len(call.attempts) - 1,
+        )
+
+
+def retried(trace: Trace) -> frozenset[int]:
+    """The rows of attempts after which the same call was tried again."""
+    calls = _calls(trace, _paths(trace))
+    return frozenset(attempt.row for call in calls for attempt in call.attempts[:-1])
+
+
+def _pieces(trace: Trace) -> list[int]:
+    """For each row the place of its piece's top among the tops."""
+    return [count - 1 for count in accumulate(row.parent is None for row in trace.rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """`row` is the callee's span; where it left none, the caller's own."""
+
+    row: int
+    caller: int
+    path: tuple[str, ...]
+
+    @property
+    def seen(self) -> bool:
+        return self.row != self.caller
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call with all attempts at it, in the order of their start; the `anchor` span lasts from first to last."""
+
+    anchor: int
+    attempts: list[_Attempt]
+
+    @property
+    def entered(self) -> int | None:
+        """The row of the callee's first span."""
+        return next((one.row for one in self.attempts if one.seen), None)
+
+    def _span(self, trace: Trace) -> Span:
+        """The span that tells of the call as its caller saw it."""
+        first = self.attempts[0]
+        callers = {attempt.caller for attempt in self.attempts}
+        caller = trace.rows[first.caller if len(callers) == 1 else self.anchor].span
+        return caller if caller.kind is Kind.CLIENT else trace.rows[first.row].span
+
+    def duration_ns(self, trace: Trace) -> int:
+        return self._span(trace).duration_ns
+
+    def failed(self, trace: Trace) -> bool:
+        """Whether it failed in the end: an attempt that was tried again is no error of the call."""
+        last = self.attempts[-1]
+        of_caller = trace.rows[last.caller].span.error
+        return self._span(trace).error or trace.rows[last.row].span.error or of_caller
+
+    def takes(self, attempt: _Attempt, trace: Trace) -> bool:
+        """Whether this is one more attempt: below the same client span, or after one that failed."""
+        last = self.attempts[-1]
+        failed = trace.rows[last.row].span.error or trace.rows[last.caller].span.error
+        return (attempt.seen and last.seen and last.caller == attempt.caller) or failed
+
+
+def _calls(trace: Trace, paths: list[tuple[str, ...]]) -> list[_Call]:
+    """A proxy or a gRPC channel that retries leaves a span for each attempt at the callee, below one of the caller."""
+    calls: list[_Call] = []
+    latest: dict[tuple[int, tuple[str, ...]], _Call] = {}
+    for attempt in _attempts(trace, paths):
+        anchor = _anchor(trace, attempt.caller)
+        call = latest.get((anchor, attempt.path))
+        if call and trace.rows[anchor].span.kind is Kind.CLIENT and call.takes(attempt, trace):
+            call.attempts.append(attempt)
+        else:
+            call = latest[anchor, attempt.path] = _Call(anchor, [attempt])
+            calls.append(call)
+    return calls
+
+
+def _attempts(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[_Attempt]:
     answered = {row.parent for row in trace.rows}
-    piece = -1
     for index, row in enumerate(trace.rows):
-        piece += row.parent is None
         if row.parent is not None and paths[index] != paths[row.parent]:
-            caller = trace.rows[row.parent].span
-            span = caller if caller.kind is Kind.CLIENT else row.span
-            error = span.error or row.span.error
-            yield Edge(paths[index], piece, span.duration_ns, made[index], error, seen=True)
+            yield _Attempt(index, row.parent, paths[index])
         if index not in answered and (callee := _unseen(row.span)):
-            span, path = row.span, (*paths[index], callee)
-            yield Edge(path, piece, span.duration_ns, span.duration_ns, span.error, seen=False)
+            yield _Attempt(index, index, (*paths[index], callee))
 
 
-def _own_times(trace: Trace, paths: list[tuple[str, ...]]) -> list[int]:
-    """For each row that enters a service: the time of that call without the time of the calls made from there."""
+def _anchor(trace: Trace, index: int) -> int:
+    """The outermost client span of the caller around this one: its SDK's around its sidecar's."""
+    row = trace.rows[index]
+    while row.span.kind is Kind.CLIENT and row.parent is not None:
+        above = trace.rows[row.parent]
+        if above.span.kind is not Kind.CLIENT or above.span.service != row.span.service:
+            break
+        index, row = row.parent, above
+    return index
+
+
+def _own_times(trace: Trace, paths: list[tuple[str, ...]], calls: list[_Call]) -> list[int]:
+    """For each row that first enters a service in a call: the time of the call without the calls made from there."""
+    call_of = {attempt.row: call for call in calls for attempt in call.attempts if attempt.seen}
     entry = list(range(len(trace.rows)))
     own = [row.span.duration_ns for row in trace.rows]
     for index, row in enumerate(trace.rows):
@@ -175,9 +273,11 @@ def _own_times(trace: Trace, paths: list[tuple[str, ...]]) -> list[int]:
         if paths[index] == paths[row.parent]:
             entry[index] = entry[row.parent]
             continue
-        caller = trace.rows[row.parent].span
-        own[index] = caller.duration_ns if caller.kind is Kind.CLIENT else row.span.duration_ns
-        own[entry[row.parent]] -= own[index]
+        call = call_of[index]
+        entry[index] = index if call.entered is None else call.entered
+        if entry[index] == index:
+            own[index] = call.duration_ns(trace)
+            own[entry[row.parent]] -= own[index]
     return [max(0, value) for value in own]
 
 

@@ -19,9 +19,11 @@ from grpc_tracing.store.calls import Call, CallLog
 from grpc_tracing.store.query import parse_duration
 from grpc_tracing.store.store import TraceStore, settled
 from grpc_tracing.store.summary import Summary
-from grpc_tracing.store.trace_status import TraceStatus, trace_statuses
+from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
 
 _RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
+
+_STATES = {"whole", "unproven", "broken", "failed", "error"}
 
 
 class PageLinks:
@@ -64,11 +66,12 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was in the store at a moment; the summaries newest first, as the calls are."""
+    """What was in the store at a moment; the summaries newest first, as the calls are. `lost_ns` is the store's."""
 
     now_ns: int
     summaries: tuple[Summary, ...]
     calls: tuple[Call, ...]
+    lost_ns: int
 
     def within(self, at: Range) -> list[Summary]:
         since = at.since(self.now_ns)
@@ -76,7 +79,7 @@ class Seen:
 
     def statuses(self) -> dict[str, TraceStatus]:
         """Of all traces: a piece may lie before the time range that is shown."""
-        return trace_statuses(self.summaries, self.calls, self.now_ns)
+        return trace_statuses(self.summaries, Known(self.now_ns, self.calls, lost_ns=self.lost_ns))
 
 
 class Pages:
@@ -182,7 +185,7 @@ class Pages:
 
     async def _see(self) -> Seen:
         await settled(self._store)
-        return Seen(time.time_ns(), tuple(self._store.summaries()), tuple(self._calls))
+        return Seen(time.time_ns(), tuple(self._store.summaries()), tuple(self._calls), self._store.lost_ns)
 
     async def _page(self, template: str, view: Callable[[], object], status: int = 200, **values: Any) -> Response:
         state = self._state()
@@ -213,7 +216,7 @@ class Form:
     def __init__(self, request: Request) -> None:
         given = request.query_params
         self.service, self.id = given.get("service", ""), given.get("id", "").strip()
-        self.state = given.get("state", "") if given.get("state") in {"whole", "broken", "error"} else ""
+        self.state = given.get("state", "") if given.get("state") in _STATES else ""
         self.min = given.get("min", "").strip()
         self.errors = {"min": ""}
         self.page = _page_number(given.get("page", "1"))

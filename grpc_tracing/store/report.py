@@ -10,7 +10,7 @@ from grpc_tracing.store import views
 from grpc_tracing.store.calls import Call, parse_call
 from grpc_tracing.store.render import Style, environment
 from grpc_tracing.store.summary import Summary, summarize
-from grpc_tracing.store.trace_status import TraceStatus, trace_statuses
+from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
 
 
 class ReportLinks:
@@ -40,7 +40,7 @@ def render(
     traces = _assemble(documents)
     summaries = sorted((summarize(trace) for trace in traces.values()), key=lambda one: one.start_ns, reverse=True)
     noted = [parse_call(call) for call in calls]
-    return _write(title, traces, summaries, noted, trace_statuses(summaries, noted, now_ns=2**63))
+    return _write(title, traces, summaries, noted, trace_statuses(summaries, Known(2**63, tuple(noted))))
 
 
 def _assemble(documents: Iterable[Mapping[str, Any]]) -> dict[str, Trace]:

@@ -15,7 +15,10 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Calls along one edge; times in nanoseconds. `seen` is False where the callee never left a span."""
+    """Calls along one edge; times in nanoseconds. `seen` is False where the callee never left a span.
+
+    A call that was tried again counts once, with the time of all its attempts; `retries` are those before the last.
+    """
 
     count: int
     errors: int
@@ -24,6 +27,7 @@ class Load:
     p99_ns: int
     own_ns: int
     seen: bool
+    retries: int
 
     @property
     def error_rate(self) -> float:
@@ -42,6 +46,7 @@ def load(edges: Iterable[Edge]) -> Load:
         p99_ns=percentile(durations, 99),
         own_ns=sum(edge.own_ns for edge in calls),
         seen=any(edge.seen for edge in calls),
+        retries=sum(edge.retries for edge in calls),
     )
 
 

@@ -13,7 +13,7 @@ from grpc_tracing.store.summary import Summary, summarize
 # What Python keeps beside the spans' own bytes, measured with tracemalloc: the entry with its dictionary slots, and
 # per span the bytes object and the span's share of the summary.
 TRACE_OVERHEAD = 1536
-SPAN_OVERHEAD = 384
+SPAN_OVERHEAD = 448
 # Traces summarized without a break.
 _AT_ONCE = 32
 
@@ -54,6 +54,8 @@ class TraceStore:
         self.counts = Counts()
         self.size = 0
         self.spans = 0
+        self.lost_ns = 0
+        """When the last span came of a dropped trace that may be a piece of another call, Unix ns; 0: none was."""
         self._entries: dict[str, _Entry] = {}
         self._dropped: dict[str, None] = {}
         self._unsettled: dict[str, None] = {}
@@ -110,6 +112,8 @@ class TraceStore:
             self.size -= entry.size
             self.counts.dropped_traces += 1
             self.counts.dropped_spans += entry.spans
+            if entry.summary is None or entry.summary.calls.begun:
+                self.lost_ns = max(self.lost_ns, entry.changed_ns)
             self._remember_dropped(trace_id)
 
     def _remember_dropped(self, trace_id: str) -> None:

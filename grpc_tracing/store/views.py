@@ -88,7 +88,7 @@ class ListRow:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list is narrowed to; empty: anything. `state` is whole, broken or error."""
+    """What a list is narrowed to; empty: anything. `state` is one of State's values, or error."""
 
     service: str = ""
     state: str = ""
@@ -114,7 +114,7 @@ class ListView:
 
     rows: tuple[ListRow, ...]
     total: int
-    broken: int
+    states: Mapping[State, int]
     pages: int
     in_range: int
     services: tuple[str, ...]
@@ -134,7 +134,7 @@ def list_view(
     return ListView(
         rows=tuple(ListRow(one, statuses[one.trace_id]) for one in shown),
         total=len(fitting),
-        broken=_broken(fitting, statuses),
+        states=_states(fitting, statuses),
         pages=max(1, -(-len(fitting) // per_page)),
         in_range=len(summaries),
         services=tuple(sorted({service for one in summaries for service in one.services})),
@@ -142,8 +142,8 @@ def list_view(
     )
 
 
-def _broken(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> int:
-    return sum(statuses[one.trace_id].state is State.BROKEN for one in summaries)
+def _states(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> Mapping[State, int]:
+    return Counter(statuses[one.trace_id].state for one in summaries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class PathsView:
 
     rows: tuple[PathRow, ...]
     total: int
-    broken: int
+    states: Mapping[State, int]
     names: tuple[str, ...]
     arriving: int
 
@@ -206,4 +206,4 @@ def paths_view(summaries: Sequence[Summary], statuses: Mapping[str, TraceStatus]
     wanted = _arrived(called, statuses)
     names = [name for name, _ in Counter(one.name for one in summaries if one.name).most_common(_MOST_NAMES)]
     rows = paths(wanted, statuses)
-    return PathsView(rows, len(wanted), _broken(wanted, statuses), tuple(sorted(names)), len(called) - len(wanted))
+    return PathsView(rows, len(wanted), _states(wanted, statuses), tuple(sorted(names)), len(called) - len(wanted))

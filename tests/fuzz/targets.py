@@ -26,7 +26,7 @@ from grpc_tracing.store.pages import Form, PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
 from grpc_tracing.store.receive import Chunks, Receiver
 from grpc_tracing.store.store import Limits, TraceStore
-from grpc_tracing.store.trace_status import trace_statuses
+from grpc_tracing.store.trace_status import Known, trace_statuses
 from protos import hop_pb2
 from tests.client.evidence import answer
 from tests.store.calls import talk_parts
@@ -54,7 +54,7 @@ def intake(parse: Callable[[bytes], ExportTraceServiceRequest]) -> Target:
 
 def show(store: TraceStore, page: object) -> None:
     summaries = tuple(store.summaries())
-    statuses = trace_statuses(summaries, (), _NOW)
+    statuses = trace_statuses(summaries, Known(_NOW))
     views.topology_view(summaries, statuses, _NOW)
     views.list_view(summaries, statuses, views.Filter(state="broken"), 1)
     views.paths_view(summaries, statuses, "")
@@ -73,7 +73,7 @@ def calls() -> Target:
         with suppress(ValueError):
             noted: tuple[Call, ...] = parse_calls(body)
             log.add(noted, len(body))
-            trace_statuses((), log, _NOW)
+            trace_statuses((), Known(_NOW, tuple(log)))
 
     return take
 
@@ -83,7 +83,7 @@ def queries() -> Target:
     store = TraceStore(Limits())
     store.add(otlp.split(export_request(_TRACE, talk_parts(), _NOW))[0])
     trace, summaries = store.trace(_TRACE), tuple(store.summaries())
-    statuses = trace_statuses(summaries, (), _NOW)
+    statuses = trace_statuses(summaries, Known(_NOW))
     assert trace
 
     def ask(query: bytes) -> None:

@@ -73,7 +73,7 @@ def test_the_list_shows_each_call_whole_or_broken(store: Store, filled: Filled) 
     page = read(store, "/traces")
     assert all(f"whole {rpc} {filled.whole[rpc][:8]}" in page.text for rpc in RPCS)
     assert all(f"broken Talk {piece[:8]}" in page.text for piece in filled.pieces)
-    assert f"whole error Talk {filled.failed[:8]}" in page.text
+    assert f"failed Talk {filled.failed[:8]}" in page.text
     assert f"/trace/{filled.canary}" in page.targets()
 
 

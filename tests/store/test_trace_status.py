@@ -1,12 +1,15 @@
 """Whole, broken or arriving, and why: on spans written down as tables."""
 
+from dataclasses import replace
+
 import pytest
 
 from grpc_tracing.spans.model import Kind, Span
 from grpc_tracing.spans.tree import assemble
 from grpc_tracing.store.calls import Call
 from grpc_tracing.store.summary import Summary, summarize
-from grpc_tracing.store.trace_status import ARRIVING_NS, State, TraceStatus, trace_statuses
+from grpc_tracing.store.trace_status import ARRIVING_NS, Known, State, TraceStatus, trace_statuses
+from grpc_tracing.store.wholeness import Judged
 from tests.spans.test_tree import CHAIN, span
 
 C, S = Kind.CLIENT, Kind.SERVER
@@ -14,8 +17,6 @@ LATER = 2 * ARRIVING_NS
 
 
 def summary(trace_id: str, *spans: Span, request: str = "", changed: int = 0, cut: bool = False) -> Summary:
-    from dataclasses import replace
-
     attributes = (("guid:x-request-id", request),) if request else ()
     own = [replace(one, trace_id=trace_id, attributes=attributes) for one in spans]
     return summarize(assemble(own), changed_ns=changed, cut=cut)
@@ -25,8 +26,10 @@ def note(verdict: str, *trace_ids: str, problems: tuple[str, ...] = (), request:
     return Call(request, trace_ids, "Talk", verdict, problems, ())
 
 
-def stand(*summaries: Summary, calls: tuple[Call, ...] = (), now: int = LATER) -> dict[str, TraceStatus]:
-    return trace_statuses(summaries, calls, now)
+def stand(
+    *summaries: Summary, calls: tuple[Call, ...] = (), now: int = LATER, judged: Judged | None = None, lost: int = 0
+) -> dict[str, TraceStatus]:
+    return trace_statuses(summaries, Known(now, calls, judged or Judged(), lost))
 
 
 WHOLE = summary("w", *CHAIN)
@@ -41,7 +44,10 @@ def test_a_trace_that_begins_at_the_outbound_call_of_a_called_service_is_broken_
     statuses = stand(summary("a", *UPPER), summary("b", *LOWER))
     assert statuses["b"].state is State.BROKEN
     assert statuses["b"].reasons == ("svc2 called on without the trace headers: the trace begins at its outbound call",)
-    assert statuses["a"].state is State.WHOLE, "nothing says that it is a piece of the same call"
+    assert statuses["a"].state is State.UNPROVEN, "nothing says that it is a piece of the same call, nor that it is not"
+    assert statuses["a"].reasons == (
+        "1 call from svc2 to n began a trace of its own: one of them may be the rest of this call",
+    )
 
 
 def test_a_service_that_nobody_calls_may_begin_a_trace() -> None:
@@ -51,7 +57,6 @@ def test_a_service_that_nobody_calls_may_begin_a_trace() -> None:
 REASONS = [
     ("a missing parent", summary("t", *CHAIN[1:]), "ingress names a parent span that never came"),
     ("two pieces", summary("t", *CHAIN[:3], *CHAIN[4:]), "The trace falls into 2 pieces"),
-    ("cut by the store", summary("t", *CHAIN, cut=True), "longer than the store keeps"),
 ]
 
 
@@ -120,3 +125,87 @@ def test_what_lacks_a_span_is_arriving_first_and_broken_later() -> None:
 def test_traces_of_a_caller_that_always_sends_the_same_request_id_are_no_pieces_of_one_call() -> None:
     statuses = stand(*[summary(str(number), *CHAIN, request="always") for number in range(150)])
     assert {one.siblings for one in statuses.values()} == {()}
+
+
+DOUBTS: list[tuple[str, Summary, tuple[Summary, ...], str]] = [
+    ("the store cut it", summary("t", *CHAIN, cut=True), (), "longer than the store keeps"),
+    (
+        "its end is missing",
+        summary("t", *CHAIN[:6]),
+        (WHOLE,) * 20,
+        "The call from svc2 to n left no span there; 20 of 21 did",
+    ),
+    ("others go on", summary("t", *CHAIN[:5]), (WHOLE,) * 20, "20 of 21 such calls go on from svc2 to"),
+    ("a handled error", summary("t", *CHAIN[:6], replace(CHAIN[6], error=True)), (), "Spans of svc3 failed"),
+]
+
+
+@pytest.mark.parametrize(("one", "beside", "said"), [row[1:] for row in DOUBTS], ids=[row[0] for row in DOUBTS])
+def test_what_hangs_together_need_not_be_the_whole_call(one: Summary, beside: tuple[Summary, ...], said: str) -> None:
+    others = [replace(other, trace_id=str(number)) for number, other in enumerate(beside)]
+    status = stand(one, *others)["t"]
+    assert status.state is State.UNPROVEN
+    assert any(said in reason for reason in status.reasons), status.reasons
+
+
+def test_a_call_that_failed_is_never_whole() -> None:
+    spans = [replace(one, error=True) for one in CHAIN]
+    assert stand(summary("t", *spans))["t"].state is State.FAILED
+    assert stand(WHOLE, calls=(note("failed", "w", problems=("UNAVAILABLE",)),))["w"].state is State.FAILED
+
+
+def test_a_call_that_the_requester_could_not_prove_is_not_shown_whole() -> None:
+    status = stand(WHOLE, calls=(note("unproven", "w", problems=("svc2 was not seen",)),))["w"]
+    assert (status.state, status.reasons) == (State.UNPROVEN, ("svc2 was not seen",))
+
+
+def test_the_requesters_records_show_a_call_whole_beside_others_that_are_torn() -> None:
+    statuses = stand(summary("a", *UPPER), summary("b", *LOWER), calls=(note("connected", "a"),))
+    assert (statuses["a"].state, statuses["b"].state) == (State.WHOLE, State.BROKEN)
+
+
+def test_a_piece_whose_call_is_known_is_the_rest_of_no_other() -> None:
+    torn = [summary("a", *UPPER, request="r"), summary("b", *LOWER, request="r")]
+    statuses = stand(*torn, summary("c", *UPPER))
+    assert (statuses["a"].state, statuses["c"].state) == (State.BROKEN, State.WHOLE)
+
+
+def test_traces_of_the_time_when_a_piece_was_dropped_are_not_shown_whole() -> None:
+    before, after = summary("t", *CHAIN, changed=5), summary("u", *CHAIN, changed=5 + 2 * ARRIVING_NS)
+    statuses = stand(before, after, now=2**63, lost=5)
+    assert (statuses["t"].state, statuses["u"].state) == (State.UNPROVEN, State.WHOLE)
+    assert "dropped traces of that time" in statuses["t"].reasons[0]
+
+
+JOB = (replace(span("j", "", "svc2", C, 500, 10), name="Purge"),)
+
+
+def test_a_call_that_a_service_begins_while_none_came_in_is_no_broken_one() -> None:
+    statuses = stand(WHOLE, summary("j", *JOB))
+    assert statuses["j"].state is State.UNPROVEN
+    assert "a job, or a call in without a span" in statuses["j"].reasons[0]
+    assert statuses["j"].cut == (False,)
+    assert statuses["w"].state is State.UNPROVEN, "it may have lost such a call"
+
+
+def test_what_the_audit_found_decides() -> None:
+    traces = [WHOLE, summary("j", *JOB)]
+    job = stand(*traces, judged=Judged(jobs=("svc2",)))
+    assert (job["j"].state, job["w"].state) == (State.WHOLE, State.WHOLE)
+    cutter = stand(*traces, judged=Judged(cutters=("svc2",)))
+    assert cutter["j"].state is State.BROKEN
+
+
+def test_a_call_that_was_tried_again_left_one_trace_whose_last_attempt_counts() -> None:
+    refused = span("x", "b", "svc1", S, 12, 2, error=True)
+    one = summary("t", *CHAIN[:2], refused, *CHAIN[2:])
+    assert stand(one, WHOLE)["t"].state is State.WHOLE
+    (edge,) = [edge for edge in one.edges if edge.callee == "svc1"]
+    assert (edge.duration_ns, edge.own_ns, edge.error, edge.retries) == (80, 20, False, 1)
+    assert next(edge.own_ns for edge in one.edges if edge.callee == "ingress") == 20
+
+
+def test_a_client_that_calls_again_with_the_same_request_id_tears_no_trace() -> None:
+    statuses = stand(summary("1", *CHAIN[1:], request="r"), summary("2", *CHAIN, request="r"))
+    assert (statuses["1"].state, statuses["2"].state) == (State.BROKEN, State.WHOLE)
+    assert not any("One call left" in reason for one in statuses.values() for reason in one.reasons)
