@@ -25,6 +25,7 @@ COMMANDS: Final = {
     ),
     "fetch": Command("grpc_tracing.commands.fetch", "audit", "keep a backend's spans in a file"),
     "store": Command("grpc_tracing.store.cli", "store", "run the trace store: spans in, query API and pages out"),
+    "watch": Command("grpc_tracing.watch.cli", "watch", "audit all the time, as metrics for Prometheus"),
 }
 
 

@@ -11,6 +11,7 @@ import deploy.local.place
 import grpc_tracing.commands.check_options
 import grpc_tracing.commands.options
 import grpc_tracing.store.options
+import grpc_tracing.watch.options
 import mesh.cli
 from grpc_tracing.arguments import Parser
 from grpc_tracing.version import VERSION
@@ -44,6 +45,7 @@ def library() -> argparse.ArgumentParser:
         "check": grpc_tracing.commands.check_options.parser(),
         "fetch": options.fetch_parser(),
         "store": grpc_tracing.store.options.parser(),
+        "watch": grpc_tracing.watch.options.parser(),
     }
     commands = found.add_subparsers(metavar="COMMAND")
     for name, made in parsers.items():

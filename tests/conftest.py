@@ -40,6 +40,10 @@ UNIT = (
     "tests/talk/test_logs.py",
     "tests/talk/test_records.py",
     "tests/test_arguments.py",
+    "tests/watch/test_intake.py",
+    "tests/watch/test_metrics.py",
+    "tests/watch/test_options.py",
+    "tests/watch/test_window.py",
 )
 """Files and folders of tests that start no process: `./check.sh --quick` runs these."""
 

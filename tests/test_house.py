@@ -39,6 +39,7 @@ LAYERS: dict[str, set[str]] = {
     "probe": {"headers", "calling", "spans", "backends", "audit"},
     "commands": {"headers", "calling", "spans", "backends", "audit", "probe", "store"},
     "store": {"headers", "calling", "spans", "evidence", "backends", "audit"},
+    "watch": {"headers", "spans", "backends", "audit", "commands", "store"},
 }
 """Inside the library. `arguments`, `printable`, `values` and `version` are for all; `cli` only names its commands."""
 PURE = ("headers", "spans", "evidence", "audit")

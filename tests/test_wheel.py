@@ -125,7 +125,7 @@ def test_pytest_finds_its_plugin(bare: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("command", "extra"), [("store", "store"), ("check", "probe")])
+@pytest.mark.parametrize(("command", "extra"), [("store", "store"), ("check", "probe"), ("watch", "watch")])
 def test_a_part_that_is_not_installed_names_its_extra(bare: Path, tmp_path: Path, command: str, extra: str) -> None:
     ended = run(bare / "grpc-tracing", command, cwd=tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)

@@ -18,7 +18,7 @@ from grpc_tracing.audit.facts import Fact, Layer
 from grpc_tracing.spans.model import Kind
 
 _MS, _SECOND = 1_000_000, 1_000_000_000
-_BEGIN = 1_700_000_000 * _SECOND
+BEGIN = 1_700_000_000 * _SECOND
 RPCS = ("Get", "List", "Watch")
 """The last one is a stream."""
 _ZEROS = 16 * "0"
@@ -184,7 +184,7 @@ class Traffic:
             else self.chance.uniform(0.8, 1.2 if kind == 1 else 0.8, count) / rate
         )
         moments = np.cumsum(gaps)
-        return _BEGIN + (moments[moments < self.scene.seconds] * _SECOND).astype(np.int64)
+        return BEGIN + (moments[moments < self.scene.seconds] * _SECOND).astype(np.int64)
 
     def _step(self, index: int, rows: _Ints | None, instance: _Ints, context: Columns, target: int) -> Step:
         """Without rows of calls in it is a job's."""
@@ -216,7 +216,7 @@ class Traffic:
             parts.append(step.context._replace(parent=step.client))
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else []
         calls = Columns(*columns) if columns else self.fresh(0)
-        begin = _BEGIN + np.sort(self.chance.integers(0, int(self.scene.seconds * _SECOND), calls.rows))
+        begin = BEGIN + np.sort(self.chance.integers(0, int(self.scene.seconds * _SECOND), calls.rows))
         taken = Taken(calls, self.ids(calls.rows), begin, np.zeros(calls.rows, np.int64))
         self.taken.append(taken)
         for number, rpc in enumerate(RPCS):

@@ -15,7 +15,7 @@ OPEN_SPANS: Final = 200_000
 _DEEPEST: Final = 64
 _NARROW: Final = 16
 """Digits of a trace id that all tracers of a trace tell: some keep 64 of its 128 bits."""
-_Key = tuple[str, bool]
+Key = tuple[str, bool]
 
 
 class Begins(StrEnum):
@@ -37,23 +37,33 @@ class CallOut(NamedTuple):
     cause: Fact | None
 
 
+def trace_of(fact: Fact) -> str:
+    """The same for all spans of a trace."""
+    return fact.trace_id[-_NARROW:]
+
+
+def key_of(fact: Fact) -> Key:
+    """Another for each span of a trace: in Zipkin the two sides of a call may share an id."""
+    return fact.span_id, fact.kind in ENTRIES
+
+
 @dataclass
 class OpenTraces:
     """Takes facts in any order and hands a trace's calls on when it is closed."""
 
     limit: int = OPEN_SPANS
-    _open: OrderedDict[str, dict[_Key, Fact]] = field(default_factory=OrderedDict)
+    _open: OrderedDict[str, dict[Key, Fact]] = field(default_factory=OrderedDict)
     _held: int = 0
 
     def take(self, fact: Fact) -> Iterator[list[Fact]]:
         """The traces that had to be closed for this span. A span that comes twice counts once, the first one."""
-        trace_id = fact.trace_id[-_NARROW:]
+        trace_id = trace_of(fact)
         trace = self._open.get(trace_id)
         if trace is None:
             trace = self._open[trace_id] = {}
         else:
             self._open.move_to_end(trace_id)
-        key = (fact.span_id, fact.kind in ENTRIES)
+        key = key_of(fact)
         if key not in trace:
             trace[key] = fact
             self._held += 1

@@ -1,21 +1,13 @@
 """The command line, read once and checked."""
 
-import argparse
-import os
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from grpc_tracing import values
-from grpc_tracing.arguments import Parser, checked
-from grpc_tracing.backends import credentials
-from grpc_tracing.backends.jaeger import is_local
+from grpc_tracing.arguments import Parser
 from grpc_tracing.calling import targets
 from grpc_tracing.store import hosts
-from grpc_tracing.store.senders import Goal, goal
 from grpc_tracing.store.store import Limits
 
 
@@ -35,8 +27,6 @@ class Address:
 class Options:
     """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too.
 
-    `forward`: where spans are passed on to.
-
     `allowed_hosts` are names under which the pages may be asked for, beside the loopback's. `tail`: seconds that a
     trace is kept back.
     """
@@ -48,7 +38,6 @@ class Options:
     limits: Limits
     allowed_hosts: tuple[str, ...]
     tail: float
-    forward: Goal | None = None
 
 
 class _Parser(Parser):
@@ -61,13 +50,12 @@ def parse(arguments: list[str]) -> Options:
     """Exits with code 2 and one line where an option is wrong."""
     made = parser()
     given = made.parse_args(arguments)
-    http = _address(made, "--http", given.http)
-    own = (http, *(_address(made, option, text) for option, text in _intakes(given)))
+    http = address(made, "--http", given.http)
     return Options(
         http=http,
-        otlp_grpc=_address(made, "--otlp-grpc", given.otlp_grpc),
-        otlp_http=_address(made, "--otlp-http", given.otlp_http),
-        zipkin=_address(made, "--zipkin", given.zipkin) if given.zipkin else None,
+        otlp_grpc=address(made, "--otlp-grpc", given.otlp_grpc),
+        otlp_http=address(made, "--otlp-http", given.otlp_http),
+        zipkin=address(made, "--zipkin", given.zipkin) if given.zipkin else None,
         limits=Limits(
             traces=_count(made, "--max-traces", given.max_traces),
             size=_size(made, given.max_bytes),
@@ -75,7 +63,6 @@ def parse(arguments: list[str]) -> Options:
         ),
         allowed_hosts=(http.host.lower(), *_hosts(made, given.allowed_host)),
         tail=_tail(made, given.tail),
-        forward=_forward(made, given, own),
     )
 
 
@@ -106,38 +93,7 @@ def parser() -> _Parser:
     longest = str(limits.spans_per_trace)
     add("--max-spans-per-trace", metavar="N", default=longest, help="a longer trace is cut [%(default)s]")
     add("--tail", metavar="TIME", default="0s", help="show a trace so long after its first span [%(default)s]")
-    add("--forward", metavar="URL", help="pass spans on by OTLP: http(s)://HOST:PORT, or grpc(s)://HOST:PORT [nowhere]")
-    add(
-        "--forward-header",
-        metavar="'NAME: VALUE'",
-        action="append",
-        default=[],
-        type=checked(credentials.header),
-        help="goes with them; @FILE reads it, so that no process list shows it [OTEL_EXPORTER_OTLP_HEADERS]",
-    )
-    add("--forward-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
     return made
-
-
-def _intakes(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    found = {"--otlp-grpc": given.otlp_grpc, "--otlp-http": given.otlp_http, "--zipkin": given.zipkin}
-    return ((option, text) for option, text in found.items() if text)
-
-
-def _forward(parser: _Parser, given: argparse.Namespace, own: Iterable[Address]) -> Goal | None:
-    if not given.forward:
-        if given.forward_header or given.forward_ca:
-            parser.error("--forward-header and --forward-ca are for --forward URL")
-        return None
-    try:
-        headers = tuple(given.forward_header) or credentials.from_environment(os.environ)
-        found = goal(given.forward, headers, given.forward_ca)
-        parts = urlsplit(found.url)
-        if is_local(found.url) and parts.port and parts.port in {address.port for address in own}:
-            raise ValueError(f"{found.url} is this store itself")
-        return found
-    except ValueError as error:
-        parser.error(f"--forward: {error}")
 
 
 def _tail(parser: _Parser, text: str) -> float:
@@ -147,7 +103,8 @@ def _tail(parser: _Parser, text: str) -> float:
         parser.error(f"--tail: {error}")
 
 
-def _address(parser: _Parser, option: str, text: str) -> Address:
+def address(parser: Parser, option: str, text: str) -> Address:
+    """Where to listen. Exits with code 2 and one line where it is no address."""
     try:
         host, port = targets.split_host_port(targets.listening(text), lowest=0)
     except ValueError as error:

@@ -23,7 +23,9 @@ SKIPPED = {
     "buf": "the calls of `buf curl` by reflection",
     "jaeger": "the same spans through a real Jaeger 2 (`go build github.com/jaegertracing/jaeger/cmd/jaeger`)",
     "jaeger-all-in-one": "the same spans through a real Jaeger 1 (`github.com/jaegertracing/jaeger/cmd/all-in-one`)",
-    "otelcol": "the same spans through the OpenTelemetry Collector and its file exporter",
+    "otelcol": "the same spans through the OpenTelemetry Collector and its file exporter; the watch behind one",
+    "prometheus": "the watch scraped by a real Prometheus, with its alerts, which wants `promtool` too",
+    "promtool": "",
     "jq": "the examples in docs/ci.md",
     "bash": "test.sh and the completions in bash",
 }
