@@ -9,7 +9,7 @@ from __future__ import annotations  # the types of grpc.aio are subscripted in s
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -20,6 +20,7 @@ from google.rpc import status_pb2
 from grpc_tracing.calling.instrumented import mend
 from grpc_tracing.calling.limits import LIMIT_OPTIONS
 from grpc_tracing.calling.requests import ENDED, RequestStream, StreamStreamCall, StreamUnaryCall
+from grpc_tracing.calling.unary import Answer
 from grpc_tracing.headers.families import STATUS_DETAILS, Pair
 from grpc_tracing.headers.forwarding import backward
 from protos import hello_pb2, landing_pb2
@@ -33,7 +34,6 @@ SERVICES: Final = (
 """The service's name and its alias: a call goes on under the name that it came with."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-_AnswerOne: TypeAlias = "grpc.aio.UnaryUnaryCall[bytes, bytes] | StreamUnaryCall"
 _AnswerStream: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes] | StreamStreamCall"
 
 
@@ -128,11 +128,16 @@ def _service_config(next_hop: NextHop) -> dict[str, Any]:
     return config
 
 
-async def unary_unary(call: grpc.aio.UnaryUnaryCall[bytes, bytes], context: Context, exchange: Exchange) -> bytes:
+async def unary_unary(asking: Awaitable[Answer], context: Context, exchange: Exchange) -> bytes:
     try:
-        return await _relay_answer(call, context, exchange)
-    finally:
-        call.cancel()
+        answer = await asking
+    except grpc.aio.AioRpcError as error:
+        await _send_initial_metadata(error.initial_metadata(), context)
+        raise
+    await _send_initial_metadata(answer.initial_metadata, context)
+    exchange.messages_out = 1
+    exchange.trailers = backward(answer.trailing_metadata)
+    return answer.message
 
 
 async def unary_stream(call: grpc.aio.UnaryStreamCall[bytes, bytes], context: Context, exchange: Exchange) -> None:
@@ -189,29 +194,29 @@ async def _relay_requests(
         await stream.half_close()
 
 
-async def _relay_answer(call: _AnswerOne, context: Context, exchange: Exchange) -> bytes:
+async def _relay_answer(call: StreamUnaryCall, context: Context, exchange: Exchange) -> bytes:
     try:
         answer = await call
     except grpc.aio.AioRpcError:
-        await _send_initial_metadata(call, context)
+        await _send_initial_metadata(await call.initial_metadata(), context)
         raise
-    await _send_initial_metadata(call, context)
+    await _send_initial_metadata(await call.initial_metadata(), context)
     exchange.messages_out = 1
     exchange.trailers = backward(await call.trailing_metadata())
     return answer
 
 
 async def _relay_answers(call: _AnswerStream, context: Context, exchange: Exchange) -> None:
-    await _send_initial_metadata(call, context)
+    await _send_initial_metadata(await call.initial_metadata(), context)
     while (answer := await call.read()) is not grpc.aio.EOF:
         await context.write(cast("bytes", answer))
         exchange.messages_out += 1
     exchange.trailers = backward(await call.trailing_metadata())
 
 
-async def _send_initial_metadata(call: grpc.aio.Call, context: Context) -> None:
+async def _send_initial_metadata(received: Iterable[Pair], context: Context) -> None:
     # Where there is none it goes with the first answer: an error then stays what Envoy can retry, trailers alone.
-    if metadata := backward(await call.initial_metadata()):
+    if metadata := backward(received):
         await context.send_initial_metadata(metadata)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import grpc
 
 from chain.greetings import MOST_REQUESTS
-from grpc_tracing.calling import requests
+from grpc_tracing.calling import requests, unary
 from grpc_tracing.calling.metadata import OrderedMetadata
 from grpc_tracing.headers.families import STATUS_DETAILS, Pair
 from grpc_tracing.headers.forwarding import Propagation, Received, onward, rewritten
@@ -227,10 +227,10 @@ class Forwarder:
     async def talk(self, name: str, request: bytes, context: Context) -> bytes:
         incoming = self._tracker.begin(f"/{name}/Talk", context)
         incoming.exchange.messages_in = 1
-        call = self._onward.talk[name](
-            request, metadata=OrderedMetadata(onward(incoming.received)), timeout=incoming.remaining
+        asking = unary.ask(
+            self._onward.talk[name], request, metadata=onward(incoming.received), timeout=incoming.remaining
         )
-        return await self._conclude(incoming, relay.unary_unary(call, context, incoming.exchange))
+        return await self._conclude(incoming, relay.unary_unary(asking, context, incoming.exchange))
 
     async def talk_one_answer_more(self, name: str, request: bytes, context: Context) -> None:
         incoming = self._tracker.begin(f"/{name}/TalkOneAnswerMore", context)
@@ -258,11 +258,11 @@ class Forwarder:
         )
         await self._conclude(incoming, relay.stream_stream(call, stream, context, incoming.exchange))
 
-    async def _conclude(self, incoming: IncomingCall, work: Coroutine[Any, Any, T]) -> T:
+    def _conclude(self, incoming: IncomingCall, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         if self._others:
             headers = onward(incoming.received)
             work = self._others.beside(work, incoming.rpc, metadata=headers, remaining=incoming.remaining)
-        return await self._tracker.conclude(incoming, work)
+        return self._tracker.conclude(incoming, work)
 
 
 class Answerer:
