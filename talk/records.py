@@ -32,8 +32,8 @@ def peer_identity(metadata: Sequence[Pair], peer: str) -> str:
     A proxy that appends puts its direct caller last. Without a sidecar any client may write this header: it names,
     it does not prove.
     """
-    certificate = dict(metadata).get("x-forwarded-client-cert")
-    found = _IDENTITY.findall(certificate) if isinstance(certificate, str) else ()
+    certificates = [value for key, value in metadata if key == "x-forwarded-client-cert" and isinstance(value, str)]
+    found = _IDENTITY.findall(certificates[-1]) if certificates else ()
     return str(found[-1][1])[:_WHOLE_VALUE] if found else peer
 
 

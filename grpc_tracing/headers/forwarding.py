@@ -107,19 +107,24 @@ class Propagation:
 
     def sort(self, metadata: Sequence[Pair]) -> list[Received]:
         """Decides on each received header, in order."""
-        decide = self._decide
-        received = [(key, value, decide(key)) for key, value in metadata]
-        # Envoy up to 1.39 reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
-        if "b3" in dict(metadata) and any(key.startswith("x-b3-") for key, _ in metadata):
-            received = [(key, value, Decision.SUPERSEDED if key == "b3" else done) for key, value, done in received]
-        if not _all_sendable(metadata):
+        if not metadata:
+            return []
+        keys, values = zip(*metadata, strict=True)
+        received: list[Received] = list(zip(keys, values, self._decide(keys), strict=True))
+        if not _all_sendable(values):
             received = [(key, value, done if is_sendable(value) else Decision.REFUSED) for key, value, done in received]
         return received
 
     @cached_property
-    def _decide(self) -> Callable[[str], Decision]:
-        # Bounded, because a caller chooses its keys.
-        return lru_cache(maxsize=1024)(self._by_rule)
+    def _decide(self) -> Callable[[tuple[str, ...]], tuple[Decision, ...]]:
+        # Most calls have the keys of one before them. Bounded, because a caller chooses its keys.
+        return lru_cache(maxsize=128)(self._by_keys)
+
+    def _by_keys(self, keys: tuple[str, ...]) -> tuple[Decision, ...]:
+        # Envoy up to 1.39 reads `b3` first and never rewrites it: beside fresh x-b3-* it would flatten the tree.
+        if any(key.startswith("x-b3-") for key in keys):
+            return tuple(Decision.SUPERSEDED if key == "b3" else self._by_rule(key) for key in keys)
+        return tuple(self._by_rule(key) for key in keys)
 
     def _by_rule(self, key: str) -> Decision:
         if is_reserved(key) or (key in _CREDENTIALS and key not in self.listed):
@@ -153,13 +158,13 @@ def is_sendable(value: str | bytes) -> bool:
     return isinstance(value, bytes) or (value.isascii() and value.isprintable())
 
 
-def _all_sendable(metadata: Sequence[Pair]) -> bool:
-    return is_sendable("".join([value for _, value in metadata if isinstance(value, str)]))
+def _all_sendable(values: Iterable[str | bytes]) -> bool:
+    return is_sendable("".join([value for value in values if isinstance(value, str)]))
 
 
 def onward(received: Iterable[Received]) -> tuple[Pair, ...]:
     """The metadata of the onward call: what is forwarded, unchanged and in the order received."""
-    return tuple((key, value) for key, value, decision in received if decision in GOES_ON)
+    return tuple([(key, value) for key, value, decision in received if decision in GOES_ON])
 
 
 def rewritten(received: Iterable[Received], keys: Container[str]) -> list[Received]:
@@ -176,5 +181,5 @@ def backward(metadata: Iterable[Pair]) -> tuple[Pair, ...]:
     And but for values that gRPC would not send: with one of them the caller would get no answer at all.
     """
     return tuple(
-        (key, value) for key, value in metadata if (key in _RETURNED or not is_reserved(key)) and is_sendable(value)
+        [(key, value) for key, value in metadata if (key in _RETURNED or not is_reserved(key)) and is_sendable(value)]
     )

@@ -11,18 +11,17 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from grpc_tracing.headers.families import CARRIERS, Pair
 
 _Values: TypeAlias = Mapping[str, list[str]]
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
+_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """What one carrier says. `spelled` is the trace id as it stands in the value, `trace_id` in one spelling for all.
 
     `trace_id` is lower-case hex (16 or 32 digits; SkyWalking's free text stays as it is), `span_id` lower-case hex of
@@ -44,21 +43,29 @@ class _FaultError(Exception):
 
 def read(metadata: Iterable[Pair]) -> tuple[TraceContext, ...]:
     """The trace context of each carrier that came, in the order of the families."""
-    return tuple(_contexts(metadata))
+    values = _values(metadata)
+    return tuple(_read(key, values) for key in CARRIERS if key in values)
 
 
 def trace_id(metadata: Iterable[Pair]) -> str:
     """The trace id of the first carrier that can be read, as that family spells it; empty where there is none."""
-    return next((context.spelled for context in _contexts(metadata) if context.spelled), "")
+    values = _values(metadata)
+    for key in CARRIERS:  # one after the other: the first that can be read is all that a hop pays for
+        if key in values and (spelled := _read(key, values).spelled):
+            return spelled
+    return ""
 
 
-def _contexts(metadata: Iterable[Pair]) -> Iterator[TraceContext]:
-    """Reads one carrier after the other: a hop, which wants the first trace id alone, pays for no more."""
+def _values(metadata: Iterable[Pair]) -> _Values:
     values: dict[str, list[str]] = {}
     for key, value in metadata:
-        if isinstance(value, str):
-            values.setdefault(key, []).append(value)
-    return (_read(key, values) for key in CARRIERS if key in values)
+        if not isinstance(value, str):
+            continue
+        if key in values:
+            values[key].append(value)
+        else:
+            values[key] = [value]
+    return values
 
 
 def _read(key: str, values: _Values) -> TraceContext:
@@ -71,7 +78,7 @@ def _read(key: str, values: _Values) -> TraceContext:
 
 
 def _w3c(key: str, value: str, _: _Values) -> TraceContext:
-    match = re.fullmatch(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", value)
+    match = _TRACEPARENT.fullmatch(value)
     if not match:
         raise _FaultError(_w3c_fault(value))
     version, trace, span, flags, more = match.groups()
