@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -25,6 +26,7 @@ class Hop:
 
     command: Sequence[str | Path]
     settings: Mapping[str, str] | None = None
+    checkout: Path = ROOT
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class RunningChain:
         return [int(process.memory_info().rss) for process in self.forwarders]
 
 
-def talk_hop(listen: str, next_hop: str, python: str = sys.executable, **settings: str) -> Hop:
-    return Hop((python, "-m", "svc2"), {"listen": listen, "next_hop": next_hop, **settings})
+def talk_hop(listen: str, next_hop: str, python: str = sys.executable, checkout: Path = ROOT, **settings: str) -> Hop:
+    return Hop((python, "-m", "svc2"), {"listen": listen, "next_hop": next_hop, **settings}, checkout)
 
 
 def bare_hop(listen: str, next_hop: str) -> Hop:
@@ -74,7 +76,7 @@ def started(hop: Hop, log: Path) -> Iterator[psutil.Process]:
     with log.open("wb") as errors:
         process = subprocess.Popen(
             hop.command,
-            cwd=ROOT,
+            cwd=hop.checkout,
             env=os.environ | settings,
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -91,7 +93,7 @@ def started(hop: Hop, log: Path) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def chain(name: str, make_hop: object, forwarders: int = 2, **settings: str) -> Iterator[RunningChain]:
+def chain(name: str, make_hop: object, forwarders: int = 2, **settings: Any) -> Iterator[RunningChain]:
     """`forwarders` hops made by `make_hop` (`talk_hop` or `bare_hop`) in front of one that answers, all ready."""
     assert callable(make_hop)
     with ExitStack() as stack:
