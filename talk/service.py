@@ -28,6 +28,7 @@ from talk.relay import Context, Exchange, Onward, Status
 
 T = TypeVar("T")
 _UINT32_MAX: Final = 2**32 - 1
+_OK: Final = Status(grpc.StatusCode.OK)
 
 
 class Service(Protocol):
@@ -170,7 +171,7 @@ class CallTracker:
             self._note(incoming, _ending(incoming.context), time.perf_counter())
             raise asyncio.CancelledError from error
         else:
-            incoming.context.set_trailing_metadata(self._end(incoming, began, Status(grpc.StatusCode.OK)))
+            incoming.context.set_trailing_metadata(self._end(incoming, began, _OK))
             return result
         return await incoming.context.abort(status.code, status.message, self._end(incoming, began, status))
 
@@ -204,7 +205,7 @@ class CallTracker:
             self._log.call(
                 rpc=incoming.rpc,
                 code=code.name,
-                duration_ms=round((now - incoming.started) * 1000, 3),
+                duration_ms=int((now - incoming.started) * 1e6) / 1000,
                 peer=incoming.peer,
                 messages_in=incoming.exchange.messages_in,
                 messages_out=incoming.exchange.messages_out,
