@@ -21,7 +21,8 @@ _MS, _SECOND = 1_000_000, 1_000_000_000
 BEGIN = 1_700_000_000 * _SECOND
 RPCS = ("Get", "List", "Watch")
 """The last one is a stream."""
-_ZEROS = 16 * "0"
+_NONE = -1
+_WIDE = 16 * "0"
 _Ints = NDArray[np.int64]
 _Column = NDArray[Any]
 
@@ -284,30 +285,73 @@ class Traffic:
         self.taken[step.target].start[step.taken] = step.at + step.wire
 
 
+class Part(NamedTuple):
+    """Sampled spans of one kind that one member left, a row each: `target` is whom a client's are for, else `_NONE`;
+    times are those of the true clock."""
+
+    member: int
+    kind: Kind
+    target: int
+    trace: _Column
+    span: _Column
+    parent: _Column
+    instance: _Column
+    rpc: _Column
+    request: _Column
+    start: _Column
+    end: _Column
+
+
 class Spans:
     """The sampled spans of a shop, in the order in which they end, late and out of order where the scene is rough."""
 
     def __init__(self, traffic: Traffic) -> None:
         self.traffic, self.shop = traffic, traffic.shop
-        self.facts: list[Fact] = []
-        self.ends: list[_Ints] = []
-
-    def all(self) -> list[Fact]:
-        for index, taken in enumerate(self.traffic.taken):
+        self.parts: list[Part] = []
+        for index, taken in enumerate(traffic.taken):
             self._leave(index, Kind.SERVER, taken.calls, taken.calls.instance, taken.span, taken.start, taken.length)
-        for step in self.traffic.steps:
+        for step in traffic.steps:
             self._called(step)
-        ends = np.concatenate(self.ends)
-        order = np.argsort(ends, kind="stable")
-        if self.shop.scene.rough:
-            late = np.arange(len(order)) + self.traffic.chance.integers(0, 5_000, len(order))
-            order = order[np.argsort(late, kind="stable")]
-        return [self.facts[n] for n in order.tolist()]
+
+    def order(self) -> _Ints:
+        """Of the rows of all parts, one part behind the other."""
+        order = np.argsort(np.concatenate([part.end for part in self.parts]), kind="stable")
+        if not self.shop.scene.rough:
+            return order
+        late = np.arange(len(order)) + self.traffic.chance.integers(0, 5_000, len(order))
+        return order[np.argsort(late, kind="stable")]
+
+    def facts(self) -> list[Fact]:
+        facts = [fact for part in self.parts for fact in self._facts(part)]
+        return [facts[n] for n in self.order().tolist()]
+
+    def _facts(self, part: Part) -> Iterator[Fact]:
+        member = self.shop.members[part.member]
+        target = "" if part.target == _NONE else self.shop.members[part.target].name
+        routes = [f"shop.{target or member.name}/{rpc}" for rpc in RPCS]
+        ids = (_hex(column) for column in (part.trace, part.span, part.parent, part.request))
+        places = (column.tolist() for column in (part.instance, part.rpc, part.start, part.end))
+        for trace, own, above, request, at, rpc, start, end in zip(*ids, *places, strict=True):
+            place = member.instances[at]
+            yield Fact(
+                trace_id=_WIDE + trace,
+                span_id=own,
+                parent_id=above if above != _WIDE else "",
+                kind=part.kind,
+                service=member.name,
+                instance=place.name,
+                version=place.version,
+                layer=Layer.SIDECAR,
+                route=routes[rpc],
+                target=target,
+                start=start + place.clock,
+                end=end + place.clock,
+                request_id=request,
+            )
 
     def _called(self, step: Step) -> None:
         context = step.context
-        target = self.shop.members[step.target].name
-        self._leave(step.member, Kind.CLIENT, context, step.instance, step.client, step.at, step.length, target)
+        self._leave(step.member, Kind.CLIENT, context, step.instance, step.client, step.at, step.length, step.target)
         if self.shop.scene.rough:
             again = np.flatnonzero(self.traffic.chance.random(len(step.client)) < 0.02)
             self._leave(
@@ -318,7 +362,7 @@ class Spans:
                 self.traffic.ids(len(again)),
                 step.at[again] + step.length[again],
                 self.traffic.pauses(len(again)),
-                target,
+                step.target,
             )
 
     def _leave(  # noqa: PLR0917 - positions are a span's columns
@@ -330,44 +374,15 @@ class Spans:
         span: _Ints,
         start: _Ints,
         length: _Ints,
-        target: str = "",
+        target: int = _NONE,
     ) -> None:
         kept = context.sampled
         if self.shop.scene.rough:
             kept = kept & (self.traffic.chance.random(len(kept)) >= 0.005)
         rows = np.flatnonzero(kept)
-        if not len(rows):
-            return
-        member = self.shop.members[index]
-        self.ends.append((start + length)[rows])
-        routes = [f"shop.{target or member.name}/{rpc}" for rpc in RPCS]
-        own, above = _hex(span[rows]), _hex(context.parent[rows])
-        times = (start, start + length, instance, context.rpc)
-        for trace, begins, ends, at, rpc, row, request in zip(
-            _hex(context.trace[rows]),
-            *(column[rows].tolist() for column in times),
-            range(len(rows)),
-            _hex(context.request[rows]),
-            strict=True,
-        ):
-            place = member.instances[at]
-            self.facts.append(
-                Fact(
-                    trace_id=_ZEROS + trace,
-                    span_id=own[row],
-                    parent_id=above[row] if above[row] != _ZEROS else "",
-                    kind=kind,
-                    service=member.name,
-                    instance=place.name,
-                    version=place.version,
-                    layer=Layer.SIDECAR,
-                    route=routes[rpc],
-                    target=target,
-                    start=begins + place.clock,
-                    end=ends + place.clock,
-                    request_id=request,
-                )
-            )
+        columns = (context.trace, span, context.parent, instance, context.rpc, context.request, start, start + length)
+        if len(rows):
+            self.parts.append(Part(index, kind, target, *(column[rows] for column in columns)))
 
 
 def _hex(column: _Ints) -> list[str]:
@@ -378,6 +393,13 @@ def _hex(column: _Ints) -> list[str]:
 
 def build(scene: Scene, seed: int) -> Shop:
     """A shop after its minute of traffic."""
+    spans = simulate(scene, seed)
+    spans.shop.facts = spans.facts()
+    return spans.shop
+
+
+def simulate(scene: Scene, seed: int) -> Spans:
+    """The spans of a shop's minute of traffic, as columns."""
     chance = random.Random(seed)  # noqa: S311
     shop = Shop(scene, seed)
     shop.members = [_busy(index) for index in range(7)] if scene.busy else _members(scene, chance)
@@ -389,8 +411,7 @@ def build(scene: Scene, seed: int) -> Shop:
             member.job = chance.randrange(len(shop.members) * 3 // 4, len(shop.members))
     traffic = Traffic(shop)
     traffic.run()
-    shop.facts = Spans(traffic).all()
-    return shop
+    return Spans(traffic)
 
 
 def _busy(index: int) -> Member:

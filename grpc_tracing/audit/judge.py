@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from grpc_tracing.audit import chance
+from grpc_tracing.audit.canonical import put_in_order
 from grpc_tracing.audit.chance import ALL, Calls, Key, Met, Trial
 from grpc_tracing.audit.facts import Layer
 from grpc_tracing.audit.ledger import Entered, Group, Ledger, Outs, Place, Times
@@ -106,7 +107,11 @@ class Judged:
 
 
 def judge(ledger: Ledger, missing: Sequence[str] = (), sampling: Sampling | None = None) -> Audit:
-    """The verdict on all services, worst first; `missing` says what could not be read, `sampling` what is stated."""
+    """The verdict on all services, worst first; `missing` says what could not be read, `sampling` what is stated.
+
+    The same for the same spans, in whatever order they came and whoever filled the ledger, which it puts in order.
+    """
+    put_in_order(ledger)
     units = list(_units(ledger))
     found = _found(units)
     sampling = sampling or _sampling(units, found)
@@ -172,7 +177,7 @@ def _unit(
     names = [name for name, _ in counts.most_common(_MOST_ROUTES)]
     goes_on = np.array([[group.target in onward for group in groups] for onward in ledger.onward.sets], bool)
     trials, apart, entered = defaultdict[Scope, Trial](Trial), Counter[Group](), 0
-    for instance in {instance for outs in groups.values() for instance, _ in outs.began}:
+    for instance in sorted({instance for outs in groups.values() for instance, _ in outs.began}):
         routes = into.get(instance, {})
         met = chance.meet(_calls_in(routes, names), _calls_out(groups, instance), len(groups), len(names) + 1, goes_on)
         entered += sum(len(times.starts) for times in routes.values())
@@ -477,7 +482,7 @@ def _since(instances: Iterable[Instance], first: Mapping[str, int]) -> str | Non
     going = {name for name in made if made[name] >= _FEWEST_FOR_JOB and cut[name] <= _NEXT_TO_NONE * made[name]}
     if not cutting or not going or made.keys() - first.keys():
         return None
-    began = min(cutting, key=lambda name: first[name])
+    began = min(cutting, key=lambda name: (first[name], name))
     return began if max(first[name] for name in going) < first[began] else None
 
 

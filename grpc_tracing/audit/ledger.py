@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple, Self, TypeVar
 
 from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
-from grpc_tracing.audit.traces import Begins, CallOut, OpenTraces, calls_out
+from grpc_tracing.audit.traces import Begins, CallOut, OpenTraces, Trace
 from grpc_tracing.spans.model import Span
 
 _IDS: Final = 200_000
 """Request ids that wait for their other half."""
+_WAITING: Final = 1000
+"""Calls out of one request id that wait."""
 EXAMPLES: Final = 3
 """Of calls cut, that a group shows."""
-_SKEW_NS: Final = 1_000_000
+SKEW_NS: Final = 1_000_000
 _TARGETS: Final = 64
 _SETS: Final = 4096
 _VERSIONS: Final = 64
@@ -104,7 +106,7 @@ class Outs:
     by_request_id: Counter[str] = field(default_factory=Counter)
     """By RPC of the call in, those whose request id a call in of another trace bears."""
     examples: list[tuple[str, str]] = field(default_factory=list)
-    """Call in and call out, `trace/span`."""
+    """Call in and call out, `trace/span`: those first by their text, so that the order of spans does not choose."""
 
     @property
     def begun(self) -> int:
@@ -116,9 +118,18 @@ class Outs:
             self.began[place] = Times()
         self.began[place].add(at, max(at, one.end))
 
+    def show(self, example: tuple[str, str]) -> None:
+        if len(self.examples) < EXAMPLES or example < self.examples[-1]:
+            self.examples = sorted([*self.examples, example])[:EXAMPLES]
+
     @property
     def made(self) -> int:
         return self.begun + self.unseen + self.whole.total()
+
+
+class _Request(NamedTuple):
+    service: str
+    request_id: str
 
 
 class _Half(NamedTuple):
@@ -148,8 +159,9 @@ class Ledger:
     versions: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     """By service, when each of its versions began its first span, Unix ns."""
     _open: OpenTraces = field(default_factory=OpenTraces)
-    _entered: OrderedDict[tuple[str, str], _Half] = field(default_factory=OrderedDict)
-    _left: OrderedDict[tuple[str, str], list[_Half]] = field(default_factory=OrderedDict)
+    _entered: OrderedDict[_Request, list[_Half]] = field(default_factory=OrderedDict)
+    """The first call in by its ids, and the first one in another trace."""
+    _left: OrderedDict[_Request, list[_Half]] = field(default_factory=OrderedDict)
 
     @classmethod
     def holding(cls, spans: int) -> Self:
@@ -173,6 +185,8 @@ class Ledger:
 
     def handed_over(self) -> Ledger:
         """What was kept since the last time, to be merged. What is open, or waits for its other half, stays."""
+        for request in [one for one in self._left if one in self._entered]:
+            self._join(request)
         kept, fresh = Ledger(), Ledger()
         for name in _KEPT:
             setattr(kept, name, getattr(self, name))
@@ -194,16 +208,18 @@ class Ledger:
 
     def close(self) -> None:
         """The open traces have all that they will have."""
-        for trace in self._open.rest():
-            self._close(trace)
+        for facts in self._open.rest():
+            self._close(facts)
+        for request in list(self._left):
+            self._join(request)
 
-    def _close(self, trace: list[Fact]) -> None:
+    def _close(self, facts: list[Fact]) -> None:
         self.traces += 1
-        by_id = {one.span_id: one for one in trace}
-        calls = list(calls_out(trace))
-        goes_on = _goes_on(calls, by_id)
-        for one in trace:
-            above = by_id.get(one.parent_id) if one.parent_id else None
+        trace = Trace(facts)
+        calls = list(trace.calls_out())
+        goes_on = _goes_on(calls, trace)
+        for one in facts:
+            above = trace.above(one)
             if one.kind in ENTRIES:
                 self._enter(one, above, goes_on.get(one.span_id, ()))
             if one.parent_id:
@@ -219,10 +235,11 @@ class Ledger:
         if one.layer is Layer.SDK:
             self._arrive(one, above)
         if one.request_id:
-            half = _Half(one.trace_id, one.span_id, one.route, None)
-            _remember(self._entered, (one.service, one.request_id), half)
-            for left in self._left.pop((one.service, one.request_id), ()):
-                self._joined(half, left)
+            request = _Request(one.service, one.request_id)
+            halves = [*self._entered.get(request, ()), _Half(one.trace_id, one.span_id, one.route, None)]
+            if oldest := _remember(self._entered, request, _firsts(halves)):
+                self._join(oldest)
+                del self._entered[oldest]
 
     def _arrive(self, one: Fact, above: Fact | None) -> None:
         outs = self.outs[Group(one.service, one.layer, "", arrives=True)]
@@ -236,7 +253,7 @@ class Ledger:
             self.orphans[one.service] += 1
         elif one.kind in ENTRIES and above.service != one.service:
             self.spanned[one.service] += 1
-            self.skewed[one.service] += one.start < above.start - _SKEW_NS or one.start > above.end + _SKEW_NS
+            self.skewed[one.service] += one.start < above.start - SKEW_NS or one.start > above.end + SKEW_NS
 
     def _leave(self, call: CallOut) -> None:
         one = call.fact
@@ -254,20 +271,22 @@ class Ledger:
     def _begin(self, one: Fact, group: Group) -> None:
         if not one.request_id:
             return
-        left = _Half(one.trace_id, one.span_id, one.route, group)
-        if entered := self._entered.get((one.service, one.request_id)):
-            self._joined(entered, left)
-        else:
-            waiting = self._left.get((one.service, one.request_id), [])
-            _remember(self._left, (one.service, one.request_id), [*waiting, left])
+        request = _Request(one.service, one.request_id)
+        waiting = self._left.get(request, [])
+        waiting.append(_Half(one.trace_id, one.span_id, one.route, group))
+        ripe = request if len(waiting) >= _WAITING else _remember(self._left, request, waiting)
+        if ripe:
+            self._join(ripe)
 
-    def _joined(self, entered: _Half, left: _Half) -> None:
-        if entered.trace_id == left.trace_id or left.group is None:
-            return
-        outs = self.outs[left.group]
-        outs.by_request_id[entered.route] += 1
-        if len(outs.examples) < EXAMPLES:
-            outs.examples.append((f"{entered.trace_id}/{entered.span_id}", f"{left.trace_id}/{left.span_id}"))
+    def _join(self, request: _Request) -> None:
+        """Each call out that waits belongs to the first call in of another trace."""
+        entered = self._entered.get(request, ())
+        for left in self._left.pop(request, ()):
+            met = next((one for one in entered if one.trace_id != left.trace_id), None)
+            if met and left.group:
+                outs = self.outs[left.group]
+                outs.by_request_id[met.route] += 1
+                outs.show((f"{met.trace_id}/{met.span_id}", f"{left.trace_id}/{left.span_id}"))
 
 
 _KEPT: Final = tuple(one.name for one in fields(Ledger) if not one.name.startswith("_"))
@@ -277,18 +296,24 @@ def _target(call_out: Fact) -> str:
     return call_out.target or call_out.route
 
 
-def _goes_on(calls: Iterable[CallOut], by_id: Mapping[str, Fact]) -> Mapping[str, set[str]]:
+def _goes_on(calls: Iterable[CallOut], trace: Trace) -> dict[str, set[str]]:
     """By a call in's span id the targets of the calls out that continue it; a sidecar's and its SDK's span alike."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for call in calls:
         at, target = call.cause, _target(call.fact)
         while at and at.kind in ENTRIES and at.service == call.fact.service and target not in found[at.span_id]:
             found[at.span_id].add(target)
-            at = by_id.get(at.parent_id)
+            at = trace.above(at)
     return found
 
 
-def _remember(held: OrderedDict[tuple[str, str], _T], key: tuple[str, str], value: _T) -> None:
-    held[key] = value
-    if len(held) > _IDS:
-        held.popitem(last=False)
+def _firsts(entered: Sequence[_Half]) -> list[_Half]:
+    """By their ids the first one, and the first one in another trace."""
+    ranked = sorted(entered, key=lambda one: (one.trace_id, one.span_id))
+    return [ranked[0], *[one for one in ranked if one.trace_id != ranked[0].trace_id][:1]]
+
+
+def _remember(held: OrderedDict[_Request, _T], request: _Request, value: _T) -> _Request | None:
+    """The oldest request, where it has to go for this one."""
+    held[request] = value
+    return next(iter(held)) if len(held) > _IDS else None

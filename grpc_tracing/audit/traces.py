@@ -12,8 +12,9 @@ from grpc_tracing.audit.facts import ENTRIES, EXITS, Fact
 
 OPEN_SPANS: Final = 200_000
 """Spans of traces that may still grow; above it the trace that was quiet for longest is closed."""
-_DEEPEST: Final = 64
-_NARROW: Final = 16
+DEEPEST: Final = 64
+"""Spans of its own that a call out may stand below."""
+NARROW: Final = 16
 """Digits of a trace id that all tracers of a trace tell: some keep 64 of its 128 bits."""
 Key = tuple[str, bool]
 
@@ -39,7 +40,7 @@ class CallOut(NamedTuple):
 
 def trace_of(fact: Fact) -> str:
     """The same for all spans of a trace."""
-    return fact.trace_id[-_NARROW:]
+    return fact.trace_id[-NARROW:]
 
 
 def key_of(fact: Fact) -> Key:
@@ -56,7 +57,10 @@ class OpenTraces:
     _held: int = 0
 
     def take(self, fact: Fact) -> Iterator[list[Fact]]:
-        """The traces that had to be closed for this span. A span that comes twice counts once, the first one."""
+        """The traces that had to be closed for this span.
+
+        Of one that comes twice the same counts whichever came first: one with a parent, if there is one.
+        """
         trace_id = trace_of(fact)
         trace = self._open.get(trace_id)
         if trace is None:
@@ -64,9 +68,11 @@ class OpenTraces:
         else:
             self._open.move_to_end(trace_id)
         key = key_of(fact)
-        if key not in trace:
-            trace[key] = fact
+        held = trace.setdefault(key, fact)
+        if held is fact:
             self._held += 1
+        elif _rank(fact) < _rank(held):
+            trace[key] = fact
         while self._held > self.limit:
             yield self._close()
 
@@ -81,36 +87,45 @@ class OpenTraces:
         return list(trace.values())
 
 
-def calls_out(trace: list[Fact]) -> Iterator[CallOut]:
-    """Each call that leaves a service once per layer: where SDK and sidecar each leave a span for it, both are told."""
-    by_id: dict[str, dict[bool, Fact]] = {}
-    for fact in trace:
-        by_id.setdefault(fact.span_id, {})[fact.kind in ENTRIES] = fact
-    for fact in trace:
-        if fact.kind in EXITS:
-            yield _traced(fact, by_id)
+def _rank(fact: Fact) -> tuple[bool, Fact]:
+    return not fact.parent_id, fact
 
 
-def _traced(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> CallOut:
-    """Walks up through the service's own spans to what the call out continues: a call in, or the work that a link joins
-    to another trace, as a consumer's batch is."""
-    at = fact
-    for _ in range(_DEEPEST):
-        if not at.parent_id and at.linked and at is not fact:
-            return CallOut(fact, Begins.CALL_IN, at.start, at)
-        if not at.parent_id:
-            return CallOut(fact, Begins.ITSELF, at.start, None)
-        above = _parent(at, by_id)
-        if above is None:
-            return CallOut(fact, Begins.UNSEEN, at.start, None)
-        if above.kind in ENTRIES or above.service != fact.service:
-            return CallOut(fact, Begins.CALL_IN, at.start, above)
-        at = above
-    return CallOut(fact, Begins.UNSEEN, at.start, None)
+class Trace:
+    """The spans of one trace, by their ids."""
 
+    def __init__(self, facts: list[Fact]) -> None:
+        self.facts = facts
+        self._by_id: dict[str, dict[bool, Fact]] = {}
+        for fact in facts:
+            self._by_id.setdefault(fact.span_id, {})[fact.kind in ENTRIES] = fact
 
-def _parent(fact: Fact, by_id: dict[str, dict[bool, Fact]]) -> Fact | None:
-    """In Zipkin a server span may share its id with the client span above it: below it stands the server span."""
-    found = by_id.get(fact.parent_id, {})
-    above = found.get(True) or found.get(False)
-    return None if above is fact else above
+    def above(self, fact: Fact) -> Fact | None:
+        """The span that it names as its parent, which may be itself.
+
+        In Zipkin a server span may share its id with the client span above it: below it stands the server span.
+        """
+        found = self._by_id.get(fact.parent_id, {}) if fact.parent_id else {}
+        return found.get(True) or found.get(False)
+
+    def calls_out(self) -> Iterator[CallOut]:
+        """Each call that leaves a service once per layer: where SDK and sidecar each leave a span for it, both are
+        told."""
+        return (self._traced(fact) for fact in self.facts if fact.kind in EXITS)
+
+    def _traced(self, fact: Fact) -> CallOut:
+        """Walks up through the service's own spans to what the call out continues: a call in, or the work that a link
+        joins to another trace, as a consumer's batch is."""
+        at = fact
+        for _ in range(DEEPEST):
+            if not at.parent_id and at.linked and at is not fact:
+                return CallOut(fact, Begins.CALL_IN, at.start, at)
+            if not at.parent_id:
+                return CallOut(fact, Begins.ITSELF, at.start, None)
+            above = self.above(at)
+            if above is None or above is at:
+                return CallOut(fact, Begins.UNSEEN, at.start, None)
+            if above.kind in ENTRIES or above.service != fact.service:
+                return CallOut(fact, Begins.CALL_IN, at.start, above)
+            at = above
+        return CallOut(fact, Begins.UNSEEN, at.start, None)

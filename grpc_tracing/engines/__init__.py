@@ -1,0 +1,1 @@
+"""The audit of spans that lie in columns, by engines that others built: DuckDB, Spark, ClickHouse."""
