@@ -37,7 +37,8 @@ LAYERS: dict[str, set[str]] = {
     "backends": {"headers", "spans"},
     "audit": {"headers", "spans"},
     "probe": {"headers", "calling", "spans", "backends", "audit"},
-    "commands": {"headers", "calling", "spans", "backends", "audit", "probe", "store"},
+    "engines": {"headers", "spans", "audit"},
+    "commands": {"headers", "calling", "spans", "backends", "audit", "engines", "probe", "store"},
     "store": {"headers", "calling", "spans", "evidence", "backends", "audit"},
     "watch": {"headers", "spans", "backends", "audit", "commands", "store"},
 }

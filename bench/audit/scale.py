@@ -94,17 +94,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.audit.scale", description=__doc__)
     parser.add_argument("folder", type=Path, help="gets a file a shop")
     parser.add_argument("--shops", type=int, default=1, help="[%(default)s]")
-    parser.add_argument("--seed", type=int, default=1000, help="of the first shop [%(default)s]")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first shop [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1000, help="of shop 0 [%(default)s]")
     parser.add_argument("--seconds", type=float, default=60, help="of traffic a shop [%(default)g]")
     parser.add_argument("--scene", choices=[one.name for one in SCENES], default=SCENES[0].name, help="[%(default)s]")
     options = parser.parse_args()
     scene = replace(next(one for one in SCENES if one.name == options.scene), seconds=options.seconds)
     options.folder.mkdir(parents=True, exist_ok=True)
     spans = 0
-    for number in range(options.shops):
+    for number in range(options.first, options.first + options.shops):
         path = options.folder / f"shop-{number:04}.parquet"
         spans += write(scene, options.seed + number, path, f"m{number:03}-")
-        print(f"{number + 1} shops, {spans:,} spans", flush=True)
+        print(f"{path.name}, {spans:,} spans", flush=True)
 
 
 if __name__ == "__main__":

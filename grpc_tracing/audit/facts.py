@@ -13,14 +13,14 @@ from grpc_tracing.spans.model import Kind, Span
 
 ENTRIES: Final = frozenset({Kind.SERVER, Kind.CONSUMER})
 EXITS: Final = frozenset({Kind.CLIENT, Kind.PRODUCER})
-_INSTANCE: Final = ("service.instance.id", "k8s.pod.name", "k8s.pod.uid", "host.name")
-_SIDECAR: Final = (f"guid:{REQUEST_ID}", "upstream_cluster.name", "upstream_cluster", "node_id")
-_TARGET: Final = ("peer.service", "upstream_cluster.name", "upstream_cluster", "rpc.service", "server.address")
-_POD: Final = re.compile(r".+-([bcdfghjklmnpqrstvwxz2456789]{6,10})-[bcdfghjklmnpqrstvwxz2456789]{5}")
+INSTANCE: Final = ("service.instance.id", "k8s.pod.name", "k8s.pod.uid", "host.name")
+SIDECAR: Final = (f"guid:{REQUEST_ID}", "upstream_cluster.name", "upstream_cluster", "node_id")
+TARGET: Final = ("peer.service", "upstream_cluster.name", "upstream_cluster", "rpc.service", "server.address")
+POD: Final = re.compile(r".+-([bcdfghjklmnpqrstvwxz2456789]{6,10})-[bcdfghjklmnpqrstvwxz2456789]{5}")
 """A Deployment's pod: its name, the hash of the pod's template, five characters of its own (apimachinery's rand)."""
-_NO_VERSION: Final = frozenset({"", "latest"})
+NO_VERSION: Final = frozenset({"", "latest"})
 """Istio's canonical revision is `latest` unless a label says otherwise."""
-_LONGEST: Final = 200
+LONGEST: Final = 200
 """Characters of a name that are kept."""
 
 
@@ -52,7 +52,7 @@ class Fact(NamedTuple):
 
 
 READ: Final = frozenset(
-    (*_INSTANCE, *_SIDECAR, *_TARGET, "grpc.path", "rpc.method", "http.url", "url.path", REQUEST_ID, "service.version")
+    (*INSTANCE, *SIDECAR, *TARGET, "grpc.path", "rpc.method", "http.url", "url.path", REQUEST_ID, "service.version")
 )
 """The keys of all attributes that `fact_of` looks at."""
 
@@ -87,31 +87,31 @@ def fact_of(
     """
 
     def name(text: str) -> str:
-        return kept(text[:_LONGEST])
+        return kept(text[:LONGEST])
 
     service, version, own = names
-    sidecar = any(key in attributes for key in _SIDECAR)
-    instance = name(_first(resource, _INSTANCE) or _node(attributes) or _first(attributes, _INSTANCE))
+    sidecar = any(key in attributes for key in SIDECAR)
+    instance = name(_first(resource, INSTANCE) or _node(attributes) or _first(attributes, INSTANCE))
     request_id = attributes.get(f"guid:{REQUEST_ID}", "") or attributes.get(REQUEST_ID, "")
     return Fact(
         *ids,
         kind=kind,
         service=name(service),
         instance=instance,
-        version=name(version if version not in _NO_VERSION else _template(instance) or version),
+        version=name(version if version not in NO_VERSION else _template(instance) or version),
         layer=Layer.SIDECAR if sidecar else Layer.SDK,
         route=name(_route(own, attributes)),
-        target=name(_target(_first(attributes, _TARGET))) if kind in EXITS else "",
+        target=name(_target(_first(attributes, TARGET))) if kind in EXITS else "",
         start=times[0],
         end=max(times),
-        request_id=request_id if len(request_id) <= _LONGEST else "",
+        request_id=request_id if len(request_id) <= LONGEST else "",
         linked=linked,
     )
 
 
 def _template(instance: str) -> str:
     """The hash of a pod's template, which is another with each release."""
-    match = _POD.fullmatch(instance)
+    match = POD.fullmatch(instance)
     return match[1] if match else ""
 
 

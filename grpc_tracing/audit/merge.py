@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from grpc_tracing.audit.ledger import EXAMPLES, Entered, Ledger, Onward, Outs, Times
+from grpc_tracing.audit.ledger import Entered, Ledger, Onward, Outs, Times
 
 
 def merged(parts: Iterable[Ledger]) -> Ledger:
@@ -57,7 +57,8 @@ def _leave(known: Outs, outs: Outs) -> None:
     known.whole.update(outs.whole)
     known.by_request_id.update(outs.by_request_id)
     known.unseen += outs.unseen
-    known.examples += outs.examples[: max(0, EXAMPLES - len(known.examples))]
+    for example in outs.examples:
+        known.show(example)
     for place, times in outs.began.items():
         _extend(known.began.setdefault(place, Times()), times)
 

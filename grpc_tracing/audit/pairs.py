@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from grpc_tracing.audit.facts import ENTRIES, Fact, Layer
 from grpc_tracing.audit.result import CUTTING, Service
-from grpc_tracing.audit.traces import Begins, CallOut, calls_out
+from grpc_tracing.audit.traces import Begins, CallOut, Trace
 
 MOST_EACH: Final = 3
 """Pairs of one RPC, one target and one instance."""
@@ -80,7 +80,7 @@ def _look(trace: Sequence[Fact], service: Service, seen: _Seen) -> None:
         if one.kind in ENTRIES and one.service == service.service:
             _enter(one, seen)
     by_id = {one.span_id: one for one in trace}
-    for call in calls_out(list(trace)):
+    for call in Trace(list(trace)).calls_out():
         if call.fact.service == service.service:
             _leave(call, by_id, seen)
 

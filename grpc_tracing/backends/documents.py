@@ -22,7 +22,7 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     found = sorted(one for one in path.iterdir() if one.is_file() and ".json" in one.name)
     if not found:
-        raise ValueError(f"{path} holds no file with .json or .jsonl in its name")
+        raise ValueError(f"{path} holds no file with .json, .jsonl or .parquet in its name")
     return found
 
 

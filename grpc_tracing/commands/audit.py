@@ -7,12 +7,14 @@ import json
 import sys
 from pathlib import Path
 
+from grpc_tracing.arguments import Parser
 from grpc_tracing.audit.judge import judge
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.result import Audit
-from grpc_tracing.commands import reading
+from grpc_tracing.commands import columns, reading
+from grpc_tracing.commands.column_options import how, is_clickhouse, is_parquet
 from grpc_tracing.commands.files import write_whole
-from grpc_tracing.commands.options import audit_parser, where
+from grpc_tracing.commands.options import audit_parser, where, window
 from grpc_tracing.commands.text import junit, table
 from grpc_tracing.store import audit_report
 
@@ -21,16 +23,26 @@ def main(arguments: list[str]) -> int:
     """Runs the audit and returns the exit code."""
     made = audit_parser()
     given = made.parse_args(arguments)
-    ledger = Ledger()
     try:
-        missing = reading.spans(where(made, given), ledger.take)
-        ledger.close()
+        ledger, missing = _read(made, given)
         return _show(judge(ledger, missing, given.sampling), given)
     except (reading.NothingRead, OSError) as error:
         sys.stderr.write(f"grpc-tracing audit: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _read(made: Parser, given: argparse.Namespace) -> tuple[Ledger, list[str]]:
+    """What the spans show, and what of them could not be read. Raises NothingRead."""
+    if is_parquet(given.traces):
+        return columns.ledger(given.traces, how(made, given)), []
+    if is_clickhouse(given.traces):
+        return columns.clickhouse(given.traces, given.traces_ca, window(given.last)), []
+    ledger = Ledger()
+    missing = reading.spans(where(made, given), ledger.take)
+    ledger.close()
+    return ledger, missing
 
 
 def _show(audit: Audit, given: argparse.Namespace) -> int:

@@ -37,15 +37,22 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[IO[str]]:
-    """A file that is there once the block ends well, or not at all; a symlink in its place is replaced, not followed.
+    """A text file that is there once the block ends well, or not at all. Raises OSError."""
+    with beside(path) as new, new.open("x", encoding="utf-8") as file:
+        yield file
 
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `path` once the block ends well.
+
+    A symlink there is replaced, not followed.
     It grows beside its goal under a name that nobody can guess, and so lay a link there, and that is short: the goal's
     may be as long as names can be. Raises OSError.
     """
-    beside = path.with_name(f".{secrets.token_hex(8)}.new")
+    new = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
-        with beside.open("x", encoding="utf-8") as file:
-            yield file
-        beside.replace(path)
+        yield new
+        new.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from grpc_tracing.audit import sampling
 from grpc_tracing.backends.apis import Window
 from grpc_tracing.backends.jaeger import Source
 from grpc_tracing.commands.backend_options import add_backend, backend
+from grpc_tracing.commands.column_options import add_engine, is_parquet
 from grpc_tracing.commands.files import writable
 
 
@@ -40,7 +41,8 @@ def audit_parser() -> Parser:
         description="Which services cut traces, read from spans alone. Exit code 0: none, 1: some do, 2: nothing to "
         "read, 3: it cannot be told.",
     )
-    _add_reading(made)
+    _add_reading(made, ", a Parquet file or a folder of them, clickhouse://USER@HOST/DATABASE")
+    add_engine(made)
     made.add_argument(
         "--sampling",
         metavar="RATE",
@@ -62,21 +64,28 @@ def fetch_parser() -> Parser:
     """Of `grpc-tracing fetch`."""
     made = Parser(
         prog="grpc-tracing fetch",
-        description="Keeps spans as OTLP JSON, a span a line, to be judged elsewhere. Exit code 0: all, 2: nothing to "
-        "read, 3: a part is missing.",
+        description="Keeps spans as OTLP JSON, a span a line, or as Parquet, to be judged elsewhere. Exit code 0: all, "
+        "2: nothing to read, 3: a part is missing.",
     )
     _add_reading(made)
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the file to write")
+    made.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="the file to write; Parquet if its name ends so",
+    )
     return made
 
 
-def _add_reading(made: Parser) -> None:
+def _add_reading(made: Parser, more: str = "") -> None:
     add = made.add_argument
     add(
         "--traces",
         metavar="WHERE",
         required=True,
-        help="a backend's URL, a file or folder of spans, - for standard input",
+        help=f"a backend's URL, a file or folder of spans{more}, - for standard input",
     )
     add_backend(made)
     add(
@@ -103,10 +112,16 @@ def where(made: Parser, given: argparse.Namespace) -> Where:
         made.error("--traces-header and --traces-ca are for a URL: --traces names a file")
     if text != "-" and not os.path.lexists(text):
         made.error(f"--traces: there is no file {text!r}; a backend's URL begins with http:// or https://")
+    if is_parquet(text):
+        made.error(f"--traces: {made.prog} reads no Parquet: grpc-tracing audit does")
     return Where(None, given.traces_api, Window(0, 0), None if text == "-" else Path(text))
 
 
 def _url(made: Parser, given: argparse.Namespace, text: str) -> Where:
+    return Where(backend(made, given, text), given.traces_api, window(given.last), None, given.wait)
+
+
+def window(last: float) -> Window:
+    """So many seconds up to now."""
     now = time.time_ns()
-    window = Window(now - int(given.last * 1e9), now)
-    return Where(backend(made, given, text), given.traces_api, window, None, given.wait)
+    return Window(now - int(last * 1e9), now)

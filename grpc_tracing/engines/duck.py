@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from grpc_tracing.engines import sql
 from grpc_tracing.engines.evidence import EngineError
-from grpc_tracing.engines.layout import NAMES
+from grpc_tracing.engines.layout import given
 from grpc_tracing.engines.sql import Dialect
 
 _PART: Final = 2_000_000
@@ -46,7 +46,7 @@ class Duck:
     def open(self, part: int) -> None:
         if self.parts > 1:
             self._view("given", _given([f"{self.folder}/parts/part={part}/*.parquet"]))
-        self._view("spans", sql.SPANS)
+        self._view("spans", sql.spans("given"))
 
     def keep(self, name: str, query: str) -> None:
         self._do(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
@@ -56,35 +56,56 @@ class Duck:
         self._do(f"INSERT INTO {name} {query}")
 
     def rows(self, query: str) -> pa.Table:
-        try:
+        with _said():
             return self.connection.sql(query).to_arrow_table()
-        except duckdb.Error as error:
-            raise EngineError(str(error).partition("\n")[0]) from None
 
     def _view(self, name: str, query: str) -> None:
         self._do(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
 
-    def _do(self, query: str) -> duckdb.DuckDBPyConnection:
-        try:
-            return self.connection.execute(query)
-        except duckdb.Error as error:
-            raise EngineError(str(error).partition("\n")[0]) from None
+    def _do(self, query: str) -> None:
+        with _said():
+            self.connection.execute(query)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Raises EngineError with what helps."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = str(error).partition("\n")[0]
+        if "No space left" in str(error) or "max_temp_directory_size" in str(error):
+            raise EngineError("the disk is full: name a folder with more room by --spill") from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise EngineError(f"{text}: give more --memory") from None
+        raise EngineError(text) from None
 
 
 def _given(files: Sequence[str]) -> str:
     named = ", ".join("'" + one.replace("'", "''") + "'" for one in files)
-    columns = ", ".join(f"coalesce({name}, {_NOTHING.get(name, repr(''))}) AS {name}" for name in NAMES)
-    return f"SELECT {columns} FROM read_parquet([{named}], hive_partitioning = false)"
+    return given(f"read_parquet([{named}], hive_partitioning = false)")
 
 
-_NOTHING: Final = {"start_ns": "0", "end_ns": "0", "linked": "false"}
+@dataclass(frozen=True)
+class Limits:
+    """`memory` in bytes, of which a process takes some more; None for a thread a core, and for a temporary folder."""
+
+    memory: int
+    threads: int | None = None
+    spill: Path | None = None
 
 
 @contextmanager
-def opened(files: Sequence[str], rows: int, memory: str, threads: int, spill: Path | None, part: int = _PART) -> Iterator[Duck]:
+def opened(files: Sequence[str], rows: int, limits: Limits, part: int = _PART) -> Iterator[Duck]:
     """The engine over these files, of so many rows; what it spills is gone at the end. Raises EngineError."""
-    with TemporaryDirectory(prefix="grpc-tracing-", dir=spill) as folder:
-        config = {"memory_limit": memory, "threads": threads, "temp_directory": folder, "preserve_insertion_order": False}
+    with TemporaryDirectory(prefix="grpc-tracing-", dir=limits.spill) as folder, _said():
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{limits.memory // 1024}KiB",
+            "temp_directory": folder,
+            "preserve_insertion_order": False,
+        }
+        if limits.threads:
+            config["threads"] = limits.threads
         with duckdb.connect(":memory:", config=config) as connection:
             made = Duck(connection, Path(folder), files, max(1, math.ceil(rows / part)))
             made.split()

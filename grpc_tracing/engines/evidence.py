@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -194,5 +195,5 @@ def _times(found: pa.Table) -> Iterable[_Pairs]:
     for chunk in found.column("times").chunks:
         offsets = chunk.offsets.to_numpy()
         starts, ends = (column.to_numpy(zero_copy_only=False).astype(np.int64) for column in chunk.values.flatten())
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+        for first, last in pairwise(offsets):
             yield starts[first:last], ends[first:last]

@@ -34,8 +34,51 @@ LAYOUT: Final = pa.schema(
 """In the order of `Fact`."""
 NAMES: Final = tuple(LAYOUT.names)
 IDS: Final = frozenset({"trace_id", "span_id", "parent_id", "request_id"})
+_NOT_NULL: Final = {
+    "string": "coalesce({}, '')",
+    "int64": "CAST(coalesce({}, 0) AS BIGINT)",
+    "bool": "coalesce({}, false)",
+}
 _ROWS: Final = 1 << 18
 """Of a row group: what a reader holds at a time."""
+
+
+class LayoutError(Exception):
+    """A file that is not in the layout; the message says in one line what is wrong with it."""
+
+
+def rows_of(path: str) -> int:
+    """How many spans a file holds. Raises LayoutError where it is cut off or lacks columns."""
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, int(file.metadata.num_rows)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (
+            error.strerror.lower() if isinstance(error, OSError) and error.strerror else "is cut off, or no Parquet"
+        )
+        raise LayoutError(f"{path}: {reason}") from None
+    lacking = [name for name in NAMES if name not in schema.names]
+    if lacking:
+        raise LayoutError(f"{path} lacks the columns {', '.join(lacking)}: docs/scale.md says what each holds")
+    for field in LAYOUT:
+        found = schema.field(field.name).type
+        if not _fits(found, field.type):
+            raise LayoutError(f"{path}: the column {field.name} is {found}, and has to be {field.type}")
+    return rows
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if wanted == pa.string():
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    return bool(pa.types.is_integer(found) if wanted == pa.int64() else found == wanted)
+
+
+def given(table: str) -> str:
+    """SQL for the layout's columns of a table, without nulls."""
+    columns = (_NOT_NULL[str(field.type)].format(field.name) + f" AS {field.name}" for field in LAYOUT)
+    return f"SELECT {', '.join(columns)} FROM {table}"
 
 
 @contextmanager

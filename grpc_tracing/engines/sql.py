@@ -48,15 +48,17 @@ def _of(table: str, columns: tuple[str, ...]) -> str:
 
 TAIL: Final = f"right(trace_id, {NARROW})"
 _ENTERS, _LEAVES = _among(ENTRIES), _among(EXITS)
-_KEY: Final = ("tail", "span_id", "enters")
 _WIDE: Final = ("tail", *COLUMNS, "enters")
 
-SPANS: Final = f"""
+
+def spans(given: str) -> str:
+    """The rows of `given`, a table or a query, that has the layout's columns without nulls."""
+    return f"""
 SELECT {TAIL} AS tail, {", ".join(COLUMNS[:11])},
   CASE WHEN end_ns < start_ns THEN start_ns ELSE end_ns END AS end_ns, request_id, linked, {_ENTERS} AS enters
-FROM given
+FROM {given}
 """
-"""From `given`, which has the layout's columns without nulls."""
+
 
 COUNTS: Final = """
 SELECT service, version, count(*) AS spans,
@@ -65,7 +67,9 @@ FROM spans GROUP BY service, version
 """
 TRACES: Final = "SELECT count(DISTINCT tail) AS traces FROM spans"
 
-TWICE: Final = "SELECT tail, span_id, enters, count(*) AS times FROM spans GROUP BY tail, span_id, enters HAVING count(*) > 1"
+TWICE: Final = (
+    "SELECT tail, span_id, enters, count(*) AS times FROM spans GROUP BY tail, span_id, enters HAVING count(*) > 1"
+)
 HELD: Final = f"""
 SELECT {_of("s", _WIDE)} FROM spans s
 LEFT JOIN twice t ON s.tail = t.tail AND s.span_id = t.span_id AND s.enters = t.enters
@@ -224,7 +228,7 @@ LEFT: Final = f"""
 SELECT service, layer, onward AS target, request_id, trace_id, span_id FROM calls
 WHERE begins = '{Begins.ITSELF}' AND request_id <> ''
 """
-CAME: Final = f"""
+CAME: Final = """
 SELECT s.service AS service, s.request_id AS request_id, s.trace_id AS trace_id, s.span_id AS span_id, s.route AS route
 FROM held s JOIN (SELECT DISTINCT service, request_id FROM lefts) l
   ON s.service = l.service AND s.request_id = l.request_id

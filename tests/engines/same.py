@@ -96,7 +96,9 @@ def _layers(number: int, chance: random.Random) -> Iterable[Fact]:
     trace, begin = f"{number:032x}", BEGIN + chance.randrange(10_000) * MS
     narrow = trace if number % 2 else trace[16:]
 
-    def one(span: str, parent: str, kind: Kind, layer: Layer, target: str = "", service: str = "cart") -> Fact:
+    def one(  # noqa: PLR0917 - positions are the columns
+        span: str, parent: str, kind: Kind, layer: Layer, target: str = "", service: str = "cart"
+    ) -> Fact:
         at = begin + int(span, 16) * MS
         instance = f"{service}-{number % 3}"
         route = f"shop.{service}/Get"
