@@ -16,6 +16,7 @@ import pytest
 from tests.audit.traffic import Traffic
 from tests.client.http_stub import http_stub
 from tests.commands.test_audit import run, write
+from tests.support.cells import cells, rows
 
 SECRET = "s3cret-word"  # noqa: S105
 
@@ -88,13 +89,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("said", BAD)
+@pytest.mark.parametrize("said", cells(BAD, [next(iter(BAD))]))
 def test_what_is_no_table_of_spans_is_one_line_and_2(said: str, parquet: Path, tmp_path: Path) -> None:
     ended = run("audit", "--traces", BAD[said](parquet, tmp_path))
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
     assert said in ended.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -118,15 +120,21 @@ def _lacking(module: str, folder: Path, *arguments: str | Path) -> subprocess.Co
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
+DUCKDB = ("duckdb", ("audit", "--traces", "{}"), "duckdb")
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "extra"),
-    [
-        ("duckdb", ("audit", "--traces", "{}"), "duckdb"),
-        ("pyspark", ("audit", "--traces", "{}", "--engine", "spark"), "spark"),
-        ("pyarrow", ("audit", "--traces", "{}"), "duckdb"),
-        ("pyarrow", ("audit", "--traces", "clickhouse://127.0.0.1:1"), "clickhouse"),
-        ("pyarrow", ("fetch", "--traces", "{}", "-o", "{}.out.parquet"), "duckdb"),
-    ],
+    rows(
+        [
+            DUCKDB,
+            ("pyspark", ("audit", "--traces", "{}", "--engine", "spark"), "spark"),
+            ("pyarrow", ("audit", "--traces", "{}"), "duckdb"),
+            ("pyarrow", ("audit", "--traces", "clickhouse://127.0.0.1:1"), "clickhouse"),
+            ("pyarrow", ("fetch", "--traces", "{}", "-o", "{}.out.parquet"), "duckdb"),
+        ],
+        [DUCKDB],
+    ),
 )
 def test_what_is_not_installed_is_named_with_its_extra(
     module: str, arguments: tuple[str, ...], extra: str, parquet: Path, tmp_path: Path
@@ -137,12 +145,14 @@ def test_what_is_not_installed_is_named_with_its_extra(
     assert ended.stderr.endswith(f"needs {module}, which is not installed: pip install 'grpc-tracing[audit,{extra}]'\n")
 
 
+@pytest.mark.full
 def test_fetch_reads_no_parquet(parquet: Path, tmp_path: Path) -> None:
     ended = run("fetch", "--traces", parquet, "-o", tmp_path / "out.jsonl")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "reads no Parquet: grpc-tracing audit does" in ended.stderr
 
 
+@pytest.mark.full
 def test_a_clickhouse_that_does_not_answer_is_one_line_and_2() -> None:
     ended = run("audit", "--traces", f"clickhouse://me:{SECRET}@127.0.0.1:1/otel")
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
@@ -160,7 +170,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("code", REFUSALS)
+@pytest.mark.parametrize("code", cells(REFUSALS, ["516"]))
 async def test_what_clickhouse_refuses_is_one_line_and_2(code: str) -> None:
     headers = {"X-ClickHouse-Exception-Code": code} if code else {}
     async with http_stub(lambda _: (500, b"a line of its own\nand more", headers)) as url:
