@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
-from grpc_tracing.audit.traces import Begins, CallOut, calls_out
+from grpc_tracing.audit.traces import Begins, CallOut, Trace
 from grpc_tracing.spans.model import Span
 from grpc_tracing.spans.names import fold
 
@@ -62,7 +62,7 @@ class Calls:
 def calls_of(spans: Iterable[Span], left_out: Iterable[str] = ()) -> Calls:
     """`left_out` are ids of spans that say nothing: attempts after which a call was tried again."""
     facts = [_fact(span) for span in spans]
-    calls = list(calls_out(facts))
+    calls = list(Trace(list(facts)).calls_out())
     skipped = frozenset(left_out)
     return Calls(
         tuple(_entries(facts, calls, skipped)),

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,7 +80,7 @@ def _none(parquet: Path, folder: Path) -> Path:
     return file
 
 
-BAD = {
+BAD: dict[str, Callable[[Path, Path], Path]] = {
     "cut.parquet: is cut off, or no Parquet": _cut_off,
     "columns.parquet lacks the columns route, linked: docs/scale.md says what each holds": _without_columns,
     "the column start_ns is timestamp[ns], and has to be int64": _other_type,
