@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from grpc_tracing import values
+from grpc_tracing.backends.credentials import header as backend_header
 from grpc_tracing.backends.files import read_spans
 from grpc_tracing.backends.jaeger import Source, without_secrets
 from grpc_tracing.calling import given, targets
 from grpc_tracing.commands import files
-from grpc_tracing.commands.backend_options import backend_header
 from grpc_tracing.headers.families import Pair
 
 

@@ -140,6 +140,8 @@ def describe(found: Json) -> str:
     lines = [f"  ingress  {found['target']}"]
     if found["traces"]:
         lines.append(f"  pages    {found['traces']}")
+    if collector := found["options"].get("collector"):
+        lines.append(f"  spans    to {collector}{' too' if found['traces'] else ' alone'}")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from chain import topology
 from chain.topology import Graph
 from grpc_tracing.arguments import checked
+from grpc_tracing.calling import targets
 from grpc_tracing.values import count, positive_duration, store_size
 from mesh.envoy.parts import Fault
 from mesh.errors import MeshError
@@ -33,6 +34,9 @@ class Options:
 
     max_traces, max_bytes: of the store; None for its own.
 
+    collector: HOST:PORT of an OTLP backend that gets the spans too, or alone where store is False; collector_ca and
+    collector_headers are files.
+
     run_folder: where the commands of run are started; None for the folder that holds our packages.
     """
 
@@ -50,6 +54,11 @@ class Options:
     tail: float = 0.0
     max_traces: int | None = None
     max_bytes: int | None = None
+    collector: str | None = None
+    collector_tls: bool = False
+    collector_ca: str | None = None
+    collector_headers: str | None = None
+    store: bool = True
     propagate: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
@@ -79,17 +88,36 @@ class Options:
                 raise MeshError(f"{option} needs Envoys: leave it out, or leave --no-mesh out")
         if self.topology is not None and (self.run or self.replicas > 1 or self.hops != Options.hops):
             raise MeshError("--topology says which services there are: leave --hops, --replicas and --run out")
+        self._check_spans()
+        self._check_collector()
+        if self.sampling < 100 and self.tracer == "zipkin":
+            raise MeshError("--sampling needs --tracer otlp: Envoy's Zipkin tracer samples by the request id alone")
+
+    def _check_spans(self) -> None:
         needs_store = {
-            "--sampling": self.sampling < 100,
             "--tail": bool(self.tail),
             "--max-traces": self.max_traces is not None,
             "--max-bytes": self.max_bytes is not None,
         }
-        for option, given in needs_store.items():
-            if given and not self.has_store:
+        needs_spans = {"--sampling": self.sampling < 100, "--collector": self.collector is not None}
+        for option, given in (needs_spans | needs_store).items():
+            if given and not self.has_spans:
                 raise MeshError(f"{option} needs spans: leave it out, or --no-mesh and --tracer none")
-        if self.sampling < 100 and self.tracer == "zipkin":
-            raise MeshError("--sampling needs --tracer otlp: Envoy's Zipkin tracer samples by the request id alone")
+            if given and option in needs_store and not self.store:
+                raise MeshError(f"{option} is the trace store's: leave it out, or --no-store")
+
+    def _check_collector(self) -> None:
+        needs_collector = {
+            "--collector-tls": self.collector_tls,
+            "--collector-ca": self.collector_ca is not None,
+            "--collector-headers": self.collector_headers is not None,
+            "--no-store": not self.store,
+        }
+        for option, given in needs_collector.items():
+            if given and self.collector is None:
+                raise MeshError(f"{option} needs --collector HOST:PORT")
+        if not self.store and self.tracer == "zipkin":
+            raise MeshError("--no-store needs --tracer otlp: a collector takes OTLP")
 
     @cached_property
     def shop(self) -> Topology | None:
@@ -110,9 +138,14 @@ class Options:
         return tuple(service for service, command in commands if any(one in " ".join(command) for one in ADDRESSES))
 
     @property
-    def has_store(self) -> bool:
-        """Sidecars make the spans: without them there is nothing to store."""
+    def has_spans(self) -> bool:
+        """Sidecars make them."""
         return self.mesh and self.tracer != "none"
+
+    @property
+    def has_store(self) -> bool:
+        """Without spans there is nothing to store."""
+        return self.has_spans and self.store
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +183,21 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="memory for the store's spans, such as 512MiB [its own]",
     )
+    add(
+        "--collector",
+        type=_host_and_port,
+        metavar="HOST:PORT",
+        help="pass the spans on to this backend too, by OTLP over gRPC",
+    )
+    add("--collector-tls", action="store_true", help="by TLS, trusting this machine's CAs")
+    add("--collector-ca", type=_file, metavar="FILE", help="by TLS, trusting this CA")
+    add(
+        "--collector-headers",
+        type=_file,
+        metavar="FILE",
+        help="headers that go with them, one a line: 'Authorization: Bearer …' [OTEL_EXPORTER_OTLP_HEADERS]",
+    )
+    add("--no-store", dest="store", action="store_false", help="to that backend alone: no trace store, no pages")
     add("--propagate", action="append", metavar="SERVICE=WHAT", help="TALK_PROPAGATE of a service, such as svc2=none")
     add(
         "--faults",
@@ -240,6 +288,21 @@ def _delay(text: str) -> float:
 def _program(text: str) -> str:
     """A path means the same in the supervisor's folder as in the user's; a name is looked for on PATH."""
     return str(Path(text).absolute()) if "/" in text else text
+
+
+def _host_and_port(text: str) -> str:
+    try:
+        targets.split_host_port(text, lowest=1)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _file(text: str) -> str:
+    """The path, which means the same in the supervisor's folder; of what is in it nothing is shown."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return str(Path(text).absolute())
 
 
 def _topology(file: str) -> str:

@@ -1,15 +1,20 @@
 """From options, directory and ports to the processes that make a mesh: data, nothing is started here."""
 
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from chain import topology
+from grpc_tracing.backends import credentials
+from grpc_tracing.calling.targets import split_host_port
 from mesh.envoy import binary, nodes
 from mesh.envoy.parts import Address, Fault, Json, Node, Pipe, Tcp, Tracing
+from mesh.errors import MeshError
 from mesh.identities import Files
 from mesh.options import ADDRESSES, Options, parse_faults, parse_propagate, parse_run
 from mesh.ports import HOST
@@ -231,12 +236,44 @@ class _Meshed:
         return (*own, *self.faults.get(workload.service, ()))
 
     def _tracing(self) -> Tracing | None:
+        if self.options.has_spans and not self.options.store and self.options.collector:
+            return self._to_collector(self.options.collector)
         zipkin = self.options.tracer == "zipkin"
         port = self.ports.otlp_http if zipkin else self.ports.otlp_grpc
         if port is None:
             return None
         options = self.options
         return Tracing(Tcp(HOST, port), zipkin, batches=options.batch_spans, percent=options.sampling)
+
+    def _to_collector(self, address: str) -> Tracing:
+        """Straight to the user's own backend."""
+        options = self.options
+        host, port = split_host_port(address, lowest=1)
+        return Tracing(
+            Tcp(host.strip("[]"), port),
+            batches=options.batch_spans,
+            percent=options.sampling,
+            ca=options.collector_ca or (_own_cas() if options.collector_tls else None),
+            headers=_collector_headers(options),
+        )
+
+
+def _own_cas() -> str:
+    """The file with the CAs that this machine trusts."""
+    file = ssl.get_default_verify_paths().cafile
+    if not file:
+        raise MeshError("--collector-tls: this machine has no file of CAs: name one with --collector-ca FILE")
+    return file
+
+
+def _collector_headers(options: Options) -> credentials.Headers:
+    """MeshError where they are written wrongly; it shows none of them."""
+    try:
+        if options.collector_headers:
+            return credentials.header_lines(Path(options.collector_headers))
+        return credentials.from_environment(os.environ)
+    except ValueError as error:
+        raise MeshError(f"--collector-headers: {error}") from None
 
 
 def _bare_service(options: Options, state: State, ports: Ports, workload: Workload) -> Process:
@@ -345,4 +382,21 @@ def _store(ports: Ports, options: Options) -> Process:
         *(word for option, value in asked.items() if value is not None for word in (option, str(value))),
     )
     # Last: the Envoys' last spans are still to come.
-    return Process(STORE, command, Probe("http", f"http://{HOST}:{ports.pages}/api/v3/services"), tier=2)
+    probe = Probe("http", f"http://{HOST}:{ports.pages}/api/v3/services")
+    return Process(STORE, (*command, *_forward(options)), probe, tier=2, environment=_forward_headers(options))
+
+
+def _forward(options: Options) -> tuple[str, ...]:
+    """The store's options that pass the spans on."""
+    if not options.collector:
+        return ()
+    tls = options.collector_tls or options.collector_ca
+    ca = ("--forward-ca", options.collector_ca) if options.collector_ca else ()
+    return ("--forward", f"{'grpcs' if tls else 'grpc'}://{options.collector}", *ca)
+
+
+def _forward_headers(options: Options) -> dict[str, str]:
+    """In a variable: no list of processes shows it."""
+    headers = _collector_headers(options) if options.collector else ()
+    pairs = ",".join(f"{quote(key)}={quote(value)}" for key, value in headers)
+    return {credentials.VARIABLES[0]: pairs} if pairs else {}

@@ -24,7 +24,8 @@ from deploy.steps import (
     run,
     say,
 )
-from grpc_tracing.arguments import Parser
+from grpc_tracing.arguments import Parser, checked
+from grpc_tracing.calling import targets
 
 PLACE = "compose"
 
@@ -158,6 +159,13 @@ def parser() -> Parser:
     found.add_argument("action", nargs="?", choices=("up", "down"), default="up")
     for port in (*PORTS, *JAEGER_PORTS):
         found.add_argument(port.option, dest=port.variable, type=_port, metavar="N", help=f"{port.what}, on 127.0.0.1")
+    found.add_argument(
+        "--collector",
+        type=checked(_host_and_port),
+        metavar="HOST:PORT",
+        help="pass the spans on to this backend too, by OTLP over gRPC; by HTTP or TLS with FORWARD=URL in the "
+        "environment, headers with OTEL_EXPORTER_OTLP_HEADERS",
+    )
     found.add_argument("--jaeger", action="store_true", help="send the traces to Jaeger 2 as well")
     return found
 
@@ -168,10 +176,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _host_and_port(text: str) -> str:
+    targets.split_host_port(text, lowest=1)
+    return text
+
+
 def _settings(parsed: argparse.Namespace) -> dict[str, str]:
     given = {port.variable: getattr(parsed, port.variable) for port in (*PORTS, *JAEGER_PORTS)}
     collector = {"COLLECTOR": "jaeger"} if parsed.jaeger else {}
-    return {name: str(value) for name, value in given.items() if value} | collector
+    forward = {"FORWARD": f"grpc://{parsed.collector}"} if parsed.collector else {}
+    return {name: str(value) for name, value in given.items() if value} | collector | forward
 
 
 def _check_engine() -> None:

@@ -51,13 +51,13 @@ def issue(root: Path) -> None:
 
 
 def configuration(workload: str, collector: str) -> Json:
-    """Envoy's, for a workload; collector: the host that takes the spans."""
+    """Envoy's, for a workload; collector: the host, or HOST:PORT, that takes the spans."""
     node = Node(
         name=workload,
         service=workload,
         admin=ADMIN,
         identity=Files.of(FOLDER, workload),
-        tracing=Tracing(Tcp(collector, topology.OTLP_GRPC_PORT)),
+        tracing=Tracing(_collector(collector)),
         label=_label(workload),
     )
     if workload == topology.INGRESS:
@@ -69,6 +69,11 @@ def configuration(workload: str, collector: str) -> Json:
         app=(APP,),
         outbounds=(nodes.Outbound(following, OUTBOUND, (_sidecar(following),)),) if following else (),
     )
+
+
+def _collector(text: str) -> Tcp:
+    host, colon, port = text.partition(":")
+    return Tcp(host, int(port) if colon else topology.OTLP_GRPC_PORT)
 
 
 def _label(workload: str) -> str:

@@ -243,13 +243,13 @@ def _another_api(base: str, what: str) -> str:
     )
 
 
-def no_connection(base: str, error: Exception) -> str:
+def no_connection(base: str, error: Exception, ca_option: str = "--traces-ca") -> str:
     """Why nothing was answered, with the option that helps."""
     _, refused, why = str(error).partition("certificate verify failed: ")
     if not refused:
         return f"nothing answers at {base} ({error})"
     if "issuer" in why or "self-signed" in why or "self signed" in why:  # the words of OpenSSL 3 and 1
-        return f"{base} shows a certificate of an unknown CA: give --traces-ca FILE"
+        return f"{base} shows a certificate of an unknown CA: give {ca_option} FILE"
     return f"{base} shows a certificate that does not hold: {why.partition(' (_ssl')[0]}"
 
 

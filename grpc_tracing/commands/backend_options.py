@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from grpc_tracing.arguments import checked
 from grpc_tracing.backends.apis import APIS
+from grpc_tracing.backends.credentials import header
 from grpc_tracing.backends.jaeger import Source
-
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]+)")
 
 
 def add_backend(made: argparse.ArgumentParser) -> None:
@@ -24,23 +21,10 @@ def add_backend(made: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
-        type=checked(backend_header),
+        type=checked(header),
         help="goes with each request; @FILE reads it, so that no process list shows it",
     )
     add("--traces-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
-
-
-def backend_header(text: str) -> tuple[str, str]:
-    """A header for a backend. What was given stands in no message: it may be a token."""
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            raise ValueError("the file behind @ cannot be read") from None
-    match = _HEADER.fullmatch(text)
-    if not match:
-        raise ValueError("write it as 'Name: value', for example 'Authorization: Bearer …', or @FILE")
-    return match[1], match[2]
 
 
 def backend(made: argparse.ArgumentParser, given: argparse.Namespace, text: str) -> Source:

@@ -1,13 +1,21 @@
 """The command line, read once and checked."""
 
+import argparse
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from grpc_tracing import values
-from grpc_tracing.arguments import Parser
+from grpc_tracing.arguments import Parser, checked
+from grpc_tracing.backends import credentials
+from grpc_tracing.backends.jaeger import is_local
 from grpc_tracing.calling import targets
 from grpc_tracing.store import hosts
+from grpc_tracing.store.senders import Goal, goal
 from grpc_tracing.store.store import Limits
 
 
@@ -27,6 +35,8 @@ class Address:
 class Options:
     """`zipkin` is a port of its own for Zipkin; `otlp_http` takes Zipkin's spans too.
 
+    `forward`: where spans are passed on to.
+
     `allowed_hosts` are names under which the pages may be asked for, beside the loopback's. `tail`: seconds that a
     trace is kept back.
     """
@@ -38,6 +48,7 @@ class Options:
     limits: Limits
     allowed_hosts: tuple[str, ...]
     tail: float
+    forward: Goal | None = None
 
 
 class _Parser(Parser):
@@ -51,6 +62,7 @@ def parse(arguments: list[str]) -> Options:
     made = parser()
     given = made.parse_args(arguments)
     http = address(made, "--http", given.http)
+    own = (http, *(address(made, option, text) for option, text in _intakes(given)))
     return Options(
         http=http,
         otlp_grpc=address(made, "--otlp-grpc", given.otlp_grpc),
@@ -63,6 +75,7 @@ def parse(arguments: list[str]) -> Options:
         ),
         allowed_hosts=(http.host.lower(), *_hosts(made, given.allowed_host)),
         tail=_tail(made, given.tail),
+        forward=_forward(made, given, own),
     )
 
 
@@ -93,7 +106,38 @@ def parser() -> _Parser:
     longest = str(limits.spans_per_trace)
     add("--max-spans-per-trace", metavar="N", default=longest, help="a longer trace is cut [%(default)s]")
     add("--tail", metavar="TIME", default="0s", help="show a trace so long after its first span [%(default)s]")
+    add("--forward", metavar="URL", help="pass spans on by OTLP: http(s)://HOST:PORT, or grpc(s)://HOST:PORT [nowhere]")
+    add(
+        "--forward-header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        type=checked(credentials.header),
+        help="goes with them; @FILE reads it, so that no process list shows it [OTEL_EXPORTER_OTLP_HEADERS]",
+    )
+    add("--forward-ca", metavar="FILE", type=Path, help="the CA that vouches for the URL")
     return made
+
+
+def _intakes(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    found = {"--otlp-grpc": given.otlp_grpc, "--otlp-http": given.otlp_http, "--zipkin": given.zipkin}
+    return ((option, text) for option, text in found.items() if text)
+
+
+def _forward(parser: _Parser, given: argparse.Namespace, own: Iterable[Address]) -> Goal | None:
+    if not given.forward:
+        if given.forward_header or given.forward_ca:
+            parser.error("--forward-header and --forward-ca are for --forward URL")
+        return None
+    try:
+        headers = tuple(given.forward_header) or credentials.from_environment(os.environ)
+        found = goal(given.forward, headers, given.forward_ca)
+        parts = urlsplit(found.url)
+        if is_local(found.url) and parts.port and parts.port in {one.port for one in own}:
+            raise ValueError(f"{found.url} is this store itself")
+        return found
+    except ValueError as error:
+        parser.error(f"--forward: {error}")
 
 
 def _tail(parser: _Parser, text: str) -> float:

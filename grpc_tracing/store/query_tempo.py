@@ -70,20 +70,7 @@ def wants_protobuf(request: Request) -> bool:
 
 def as_protobuf(chunks: Sequence[bytes]) -> Response:
     """Tempo's message Trace, in which the spans have the same field as in OTLP's TracesData."""
-    return Response(b"".join(map(_field_1, chunks)), media_type=PROTOBUF)
-
-
-def _field_1(body: bytes) -> bytes:
-    """A field of protobuf with number 1, its length before it."""
-    return b"\x0a" + _varint(len(body)) + body
-
-
-def _varint(number: int) -> bytes:
-    made = bytearray()
-    while number > 0x7F:
-        made.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*made, number])
+    return Response(otlp.joined(chunks), media_type=PROTOBUF)
 
 
 def parse_search(params: QueryParams, now: float) -> Search:
@@ -125,8 +112,7 @@ class _Api:
         if not chunks:
             return PlainTextResponse("trace not found", 404)
         if wants_protobuf(request):
-            answer = as_protobuf(chunks)
-            return Response(_field_1(bytes(answer.body)), media_type=PROTOBUF)
+            return Response(otlp.field_1(otlp.joined(chunks)), media_type=PROTOBUF)
         return JSONResponse({"trace": await asyncio.to_thread(otlp.to_json, chunks)})
 
     async def search(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from grpc_tracing.spans.formats import otlp, zipkin
 from grpc_tracing.store.bodies import Bodies, RefusedError
+from grpc_tracing.store.forward import Forwarder
 from grpc_tracing.store.store import TraceStore
 from grpc_tracing.store.tail import Tail
 
@@ -47,11 +48,15 @@ class Chunks:
     """Keeps them as the store does."""
 
     store: TraceStore | Tail
+    forwarder: Forwarder | None = None
+    """Takes them too."""
 
     def keep(self, request: ExportTraceServiceRequest) -> Kept:
         chunks, rejected = otlp.split(request)
         if chunks:
             self.store.add(chunks)
+        if self.forwarder:
+            self.forwarder.offer(chunks)
         return Kept(sum(chunk.spans for chunk in chunks), rejected, BAD_IDS)
 
 

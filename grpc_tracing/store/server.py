@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from grpc_tracing.store import receive, web
+from grpc_tracing.store.forward import Forwarder
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.options import Options
 from grpc_tracing.store.receive import Chunks, Receiver
@@ -19,12 +20,15 @@ async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT. Raises TakenError, and then serves nothing."""
     store = TraceStore(options.limits)
     tail = Tail(store, options.tail)
-    receiver = Receiver(Chunks(tail))
+    forwarder = Forwarder(options.forward) if options.forward else None
+    receiver = Receiver(Chunks(tail, forwarder))
     stop = asked_to_end()
     changes = Changes()
-    pages = web.application(store, receiver, changes, options.allowed_hosts)
+    pages = web.application(store, receiver, changes, options.allowed_hosts, forwarder)
     intake = receive.application(receiver)
     async with AsyncExitStack() as stack:
+        if forwarder:  # before the servers, and so after their end
+            await stack.enter_async_context(forwarder.running())
         sockets = {"http": stack.enter_context(listen(options.http))}
         sockets["otlp_http"] = stack.enter_context(listen(options.otlp_http))
         if options.zipkin:

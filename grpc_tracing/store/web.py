@@ -16,6 +16,7 @@ from grpc_tracing.store import query, query_tempo, query_v1, render
 from grpc_tracing.store.auditing import Auditor
 from grpc_tracing.store.bodies import RefusedError
 from grpc_tracing.store.calls import CallLog, read_calls
+from grpc_tracing.store.forward import Forwarder
 from grpc_tracing.store.hosts import AllowedHosts
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.pages import Pages
@@ -36,13 +37,19 @@ _HEADERS = {
 }
 
 
-def application(store: TraceStore, receiver: Receiver, changes: Changes, hosts: tuple[str, ...]) -> Starlette:
+def application(
+    store: TraceStore,
+    receiver: Receiver,
+    changes: Changes,
+    hosts: tuple[str, ...],
+    forwarder: Forwarder | None = None,
+) -> Starlette:
     """`changes` is told here of every change; who ends the process ends it. `hosts` are allowed beside the loopback."""
     calls = CallLog(store.limits.traces, store.limits.size // _CALLS_SHARE)
     store.on_change(changes.tell)
 
     def state() -> dict[str, object]:
-        return status(store, receiver, calls)
+        return status(store, receiver, calls, forwarder)
 
     pages = Pages(store, calls, Auditor(store, changes), render.environment(), state)
 
@@ -95,7 +102,9 @@ async def _problem(pages: Pages, request: Request, error: Exception) -> Response
     return await pages.problem(code, "There is no such page", [f"Nothing is at {request.url.path[:200]}."])
 
 
-def status(store: TraceStore, receiver: Receiver, calls: CallLog) -> dict[str, object]:
+def status(
+    store: TraceStore, receiver: Receiver, calls: CallLog, forwarder: Forwarder | None = None
+) -> dict[str, object]:
     """The store's state in numbers: what it holds, may hold, dropped and refused."""
     limits, counts = store.limits, store.counts
     return {
@@ -108,6 +117,7 @@ def status(store: TraceStore, receiver: Receiver, calls: CallLog) -> dict[str, o
         "received": {"spans": counts.received},
         "dropped": {"traces": counts.dropped_traces, "spans": counts.dropped_spans},
         "refused": {"requests": dict(receiver.refused), "spans": receiver.rejected_spans},
+        "forward": forwarder.state() if forwarder else None,
     }
 
 

@@ -44,13 +44,16 @@ Address = Pipe | Tcp
 class Tracing:
     """Where spans go. Batches cost less per call, and the last ones are lost when Envoy stops.
 
-    `percent` of the traces that begin here are sampled; one that comes in keeps its decision.
+    `percent` of the traces that begin here are sampled; one that comes in keeps its decision. `ca`, a file, makes the
+    connection a TLS one; `headers` go with each export.
     """
 
     collector: Address
     zipkin: bool = False
     batches: bool = False
     percent: float = 100.0
+    ca: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,8 @@ def _rest_after_failure() -> Json:
 def _collectors(tracing: Tracing | None) -> list[Json]:
     if tracing is None:
         return []
-    collector = cluster("traces", (tracing.collector,), http2=not tracing.zipkin)
+    tls = _to_stranger(tracing.collector, tracing.ca) if tracing.ca and isinstance(tracing.collector, Tcp) else None
+    collector = cluster("traces", (tracing.collector,), tls, http2=not tracing.zipkin)
     if not tracing.zipkin:
         # Spans wait for a store that hangs; by default they open connection after connection, which stay for an hour.
         collector["circuit_breakers"] = {"thresholds": [{"max_connections": 1}]}
@@ -269,25 +273,28 @@ def _tracing(node: Node, tracing: Tracing) -> Json:
         # Of no effect at less than 100 where the request id has no say in sampling (Envoy 1.40): _sampler decides.
         "random_sampling": {"value": 100},
         "operation": "%REQ(:PATH)%",
-        "provider": _zipkin() if tracing.zipkin else _opentelemetry(node, tracing.percent),
+        "provider": _zipkin() if tracing.zipkin else _opentelemetry(node, tracing),
     }
     if tracing.zipkin:
         settings["custom_tags"] = [{"tag": k, "literal": {"value": v}} for k, v in _resource(node).items()]
     return settings
 
 
-def _opentelemetry(node: Node, percent: float) -> Json:
+def _opentelemetry(node: Node, tracing: Tracing) -> Json:
     kind = "extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig"
     detector = {
         "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
         "typed_config": typed(kind, attributes=_resource(node)),
     }
+    service: Json = {"envoy_grpc": {"cluster_name": "traces"}, "timeout": "0.5s"}
+    if tracing.headers:
+        service["initial_metadata"] = [{"key": key.lower(), "value": value} for key, value in tracing.headers]
     config = typed(
         "config.trace.v3.OpenTelemetryConfig",
-        grpc_service={"envoy_grpc": {"cluster_name": "traces"}, "timeout": "0.5s"},
+        grpc_service=service,
         service_name=node.service,
         resource_detectors=[detector],
-        **({"sampler": _sampler(percent)} if percent < 100 else {}),
+        **({"sampler": _sampler(tracing.percent)} if tracing.percent < 100 else {}),
     )
     return {"name": "envoy.tracers.opentelemetry", "typed_config": config}
 
@@ -335,6 +342,22 @@ def server_tls(identity: Files) -> Json:
 def client_tls(identity: Files, service: str) -> Json:
     """Only the service itself is talked to."""
     return _tls("Upstream", identity, {"exact": topology.spiffe_id(service)})
+
+
+def _to_stranger(where: Tcp, ca: str) -> Json:
+    """TLS to a server that is none of the mesh: its certificate has to name the host, by a CA that is trusted."""
+    kind = "DNS" if where.is_name else "IP_ADDRESS"
+    validation = {
+        "trusted_ca": {"filename": ca},
+        "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": where.host}}],
+    }
+    context = {"alpn_protocols": ["h2"], "validation_context": validation}
+    settings = typed(
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        common_tls_context=context,
+        **({"sni": where.host} if where.is_name else {}),
+    )
+    return {"name": "envoy.transport_sockets.tls", "typed_config": settings}
 
 
 def _tls(side: str, identity: Files, peer: Json, **more: object) -> Json:

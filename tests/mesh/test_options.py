@@ -78,6 +78,23 @@ def test_what_only_a_store_does_is_refused_without_one(given: dict[str, object])
         Options(mesh=False, **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store": False}, "--no-store needs --collector HOST:PORT"),
+        ({"collector_tls": True}, "--collector-tls needs --collector HOST:PORT"),
+        ({"collector_ca": "/ca"}, "--collector-ca needs --collector HOST:PORT"),
+        ({"collector_headers": "/h"}, "--collector-headers needs --collector HOST:PORT"),
+        ({"collector": "a:1", "store": False, "tail": 1.0}, "--tail is the trace store's"),
+        ({"collector": "a:1", "store": False, "tracer": "zipkin"}, "--no-store needs --tracer otlp"),
+        ({"collector": "a:1", "mesh": False}, "--collector needs spans"),
+    ],
+)
+def test_a_collector_s_options_that_do_not_go_together_are_named(given: dict[str, object], said: str) -> None:
+    with pytest.raises(MeshError, match=said):
+        Options(**given)  # type: ignore[arg-type]
+
+
 def parse(*arguments: str) -> dict[str, object]:
     parser = argparse.ArgumentParser()
     options.add_to(parser)
@@ -92,6 +109,16 @@ def test_every_field_is_an_option_and_only_what_is_given_counts(tmp_path: Path) 
         *("--hops", "5", "--replicas", "2"),
         *("--port", "1", "--pages-port", "2", "--otlp-grpc-port", "3", "--otlp-http-port", "4"),
         *("--no-mesh", "--no-mtls", "--tracer", "zipkin", "--propagate", "svc2=none", "--faults", "svc3=delay:1s:1%"),
+        *(
+            "--collector",
+            "a:1",
+            "--collector-tls",
+            "--collector-ca",
+            str(shop),
+            "--collector-headers",
+            str(shop),
+            "--no-store",
+        ),
         *("--run", "svc2=x", "--batch-spans", "--access-log", "--envoy", "/envoy"),
     )
     assert set(everything) == set(Options.__dataclass_fields__)
@@ -116,6 +143,9 @@ def test_every_field_is_an_option_and_only_what_is_given_counts(tmp_path: Path) 
         ("--max-bytes", "128"),
         ("--max-bytes", "1MiB"),
         ("--topology", "/none/such"),
+        ("--collector", "a"),
+        ("--collector", "a:0"),
+        ("--collector", "a:1", "--collector-ca", "/none/such"),
     ],
 )
 def test_a_value_out_of_range_is_wrong_usage(arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

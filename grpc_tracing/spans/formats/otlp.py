@@ -154,6 +154,20 @@ def _by_trace(resource: ResourceSpans, scope: ScopeSpans, spans: list[trace_pb2.
             yield Chunk(trace_id.hex(), len(part), kept.SerializeToString())
 
 
+def joined(chunks: Iterable[bytes]) -> bytes:
+    """Each as `resource_spans`, serialized: a TracesData, an ExportTraceServiceRequest, and Tempo's Trace."""
+    return b"".join(field_1(chunk) for chunk in chunks)
+
+
+def field_1(body: bytes) -> bytes:
+    """A field of protobuf with number 1, its length before it."""
+    length, made = len(body), bytearray(b"\x0a")
+    while length > 0x7F:
+        made.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*made, length]) + body
+
+
 def _trace_id(span: trace_pb2.Span) -> bytes:
     return span.trace_id
 
