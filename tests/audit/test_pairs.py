@@ -53,6 +53,7 @@ def test_by_time_the_call_out_begins_within_the_call_in_and_few_others_are_in() 
         assert one.call_in.start <= one.call_out.start <= one.call_in.end
 
 
+@pytest.mark.full
 def test_in_a_busy_pod_each_pair_says_how_many_others_were_in() -> None:
     traffic = Traffic(cuts=True, rate=200, length_ms=250, seconds=SECONDS)
     entered = [one for one in traffic.spans() if one.kind == "server"]
@@ -63,11 +64,13 @@ def test_in_a_busy_pod_each_pair_says_how_many_others_were_in() -> None:
         assert one.others == len(open_then) - 1
 
 
+@pytest.mark.full
 def test_the_instances_each_have_their_own_and_only_those_that_cut() -> None:
     cuts = Traffic("cart", "cart-1", cuts=True, seconds=SECONDS), Traffic("cart", "cart-2", seconds=SECONDS, seed=2)
     assert {one.instance for one in found(*cuts)} == {"cart-1"}
 
 
+@pytest.mark.full
 def test_a_call_in_that_goes_on_is_no_example() -> None:
     traffic = Traffic(cuts=True, cut_share=0.5, seconds=60)
     made = found(traffic)
@@ -87,6 +90,7 @@ def test_who_does_not_cut_has_none(traffic: Traffic) -> None:
     assert found(traffic) == ()
 
 
+@pytest.mark.full
 def test_there_are_never_more_than_a_page_holds() -> None:
     many = [Traffic("cart", f"cart-{number}", cuts=True, seconds=SECONDS, seed=number) for number in range(20)]
     assert len(found(*many)) == MOST

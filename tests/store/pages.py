@@ -80,7 +80,7 @@ def note(store: Store, **facts: Any) -> None:
 
 def propagation_rows(url: str) -> dict[str, tuple[str, str, str]]:
     """By service: verdict, calls out and cut, as the page "Propagation" of the store at this URL has them."""
-    answer = httpx.get(f"{url}/propagation", timeout=60, trust_env=False)
+    answer = httpx.get(f"{url}/propagation", timeout=240, trust_env=False)
     assert answer.status_code == 200, answer.text
     table = answer.text.partition("<tbody>")[2].partition("</tbody>")[0]
     found = {}

@@ -56,6 +56,7 @@ def test_every_span_comes_to_the_other_store_too(protocol: str) -> None:
             assert f"passed on: {20 * SPANS} spans" in " ".join(store.get("/traces").text.split())
 
 
+@pytest.mark.full
 def test_what_is_waiting_goes_on_at_the_end() -> None:
     with running_store() as other:
         with running_store("--forward", f"http://{other.otlp_http}") as store:
