@@ -11,8 +11,9 @@ from grpc_tracing import values
 from grpc_tracing.arguments import Parser, checked
 from grpc_tracing.audit import sampling
 from grpc_tracing.audit.sampling import Sampling
+from grpc_tracing.backends.credentials import header as backend_header
 from grpc_tracing.backends.jaeger import Source
-from grpc_tracing.commands.backend_options import add_backend, backend, backend_header
+from grpc_tracing.commands.backend_options import add_backend, backend
 from grpc_tracing.store.options import Address, address
 from grpc_tracing.watch.core import Bounds
 
