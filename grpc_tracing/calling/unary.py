@@ -17,6 +17,8 @@ from grpc_tracing.headers.families import Metadata, Pair
 
 UnaryMethod: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
+_KNOWN: Final = "1.85."
+"""The grpcio whose inner parts are used here."""
 _CANCELLED: Final = "Locally cancelled by application!"
 
 
@@ -36,12 +38,17 @@ def ask(
     AioRpcError where the call ends otherwise than well. Whoever cancels the wait cancels the call.
     """
     inner: Any = method
-    if inner._interceptors:
+    if not _is_known(inner) or inner._interceptors:
         return _wrapped(method(request, metadata=OrderedMetadata(metadata), timeout=timeout))
     # As UnaryUnaryCall does it (grpcio 1.85), but in the caller's own task.
     deadline = None if timeout is None else time.time() + timeout
     call = inner._channel.call(inner._method, deadline, None, None, inner._registered_call_handle)
     return _own(call, request, metadata)
+
+
+def _is_known(method: Any) -> bool:
+    """Whether grpcio is as it is here taken to be; of another version what all take is taken."""
+    return grpc.__version__.startswith(_KNOWN) and hasattr(method, "_registered_call_handle")
 
 
 async def _own(call: Any, request: bytes, metadata: Metadata) -> Answer:
@@ -56,7 +63,7 @@ async def _own(call: Any, request: bytes, metadata: Metadata) -> Answer:
 
 
 async def _wrapped(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> Answer:
-    """The call of a channel with interceptors, which take grpcio's own object."""
+    """The public way: of a channel with interceptors, which take grpcio's own object, and of any other grpcio."""
     try:
         message = await call
         return Answer(message, tuple(await call.initial_metadata()), tuple(await call.trailing_metadata()))

@@ -53,8 +53,12 @@ async def other() -> Other:
     return Other()
 
 
-@pytest.fixture(params=["own", "wrapped"])
-async def method(request: pytest.FixtureRequest, other: Other, tmp_path: Path) -> AsyncIterator[UnaryMethod]:
+@pytest.fixture(params=["own", "wrapped", "of another grpcio"])
+async def method(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, other: Other, tmp_path: Path
+) -> AsyncIterator[UnaryMethod]:
+    if request.param == "of another grpcio":
+        monkeypatch.setattr(grpc, "__version__", "2.0.0")
     server = grpc.aio.server()
     handler: Any = grpc.unary_unary_rpc_method_handler(other.answer)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", {"C": handler}),))
