@@ -64,3 +64,15 @@ def test_parts_stay_as_they_are_and_hold_nothing_twice() -> None:
     before = judge(first).document()
     assert judge(merged([first, second])).document() == before
     assert (judge(first).document(), second.spans) == (before, 0)
+
+
+def test_where_calls_in_go_on_is_told_by_the_sets_of_the_whole() -> None:
+    stock = [fact(span) for span in Traffic("cart", seconds=5).spans()]
+    other = [fact(span) for span in Traffic("feed", seconds=5, seed=2).spans()]
+    ledgers = [ledger(stock), ledger([one._replace(target=one.target and "ledger") for one in other])]
+    whole = merged(ledgers)
+    for place, routes in whole.calls_in.items():
+        (entered,) = routes.values()
+        assert {whole.onward.sets[number] for number in entered.goes_on} == {
+            frozenset({"stock" if place.service == "cart" else "ledger"})
+        }
