@@ -62,7 +62,7 @@ class Calls:
 def calls_of(spans: Iterable[Span], left_out: Iterable[str] = ()) -> Calls:
     """`left_out` are ids of spans that say nothing: attempts after which a call was tried again."""
     facts = [_fact(span) for span in spans]
-    calls = list(Trace(list(facts)).calls_out())
+    calls = list(Trace(facts).calls_out())
     skipped = frozenset(left_out)
     return Calls(
         tuple(_entries(facts, calls, skipped)),

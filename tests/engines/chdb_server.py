@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP interface over chDB, which is ClickHouse in a process: `python chdb_server.py`, says its port.
+"""ClickHouse's HTTP interface over chDB, ClickHouse in a process: `python chdb_server.py PASSWORD` says its port.
 
 It runs in the environment of requirements/engines.lock, and so imports nothing of ours. One session for all requests.
 """
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import chdb
 
-PASSWORD = "s3cret-word"  # noqa: S105 - the tests' own
+PASSWORD = sys.argv[1]
 _OWN = {"session_id", "wait_end_of_query", "default_format"}
 
 
