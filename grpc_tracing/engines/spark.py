@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyspark
 from py4j.protocol import Py4JError, Py4JNetworkError
-from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -52,7 +52,7 @@ class Spark:
 
     def keep(self, name: str, query: str) -> None:
         with _said():
-            self.session.sql(query).persist(StorageLevel.MEMORY_AND_DISK).createOrReplaceTempView(name)
+            self.session.sql(query).persist(pyspark.StorageLevel.MEMORY_AND_DISK).createOrReplaceTempView(name)
 
     def add(self, name: str, query: str) -> None:
         self.keep(name, query)
