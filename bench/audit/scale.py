@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bench.audit.__main__ import SCENES
+from bench.audit.scenes import SCENES
 from bench.audit.shop import RPCS, Part, Scene, Spans, simulate
 from grpc_tracing.audit.facts import Layer
 from grpc_tracing.engines.layout import LAYOUT, writer
