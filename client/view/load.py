@@ -108,7 +108,12 @@ def _figures(result: LoadResult, framed: bool) -> Table:
 
 def _row(figures: Figures) -> list[str]:
     counts = [f"{figures.calls:,}", f"{figures.calls_per_s:,.1f}", f"{figures.answers_per_s:,.1f}"]
-    return [*counts, *(f"{value:.1f}" for value in (*figures.latency.percentiles, figures.latency.highest))]
+    return [*counts, *map(_ms, (*figures.latency.percentiles, figures.latency.highest))]
+
+
+def _ms(value: float) -> str:
+    """Four figures at most, so that the table fits into 80 columns where a machine is slow."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _parts(result: LoadResult, framed: bool) -> Table:
