@@ -77,8 +77,12 @@ def test_a_path_that_is_no_utf8_harms_no_call_beside_it(target: str, path: bytes
 
 
 def check_unharmed(short: Load, strange: int) -> None:
-    """At svc1 alone, calls that come in the very moment of a strange one are cancelled: gRPC's core has them queued."""
-    assert set(short.failed) <= {"StatusCode.CANCELLED: CANCELLED"}
+    """At svc1 alone, calls that come in the very moment of a strange one are cancelled: gRPC's core has them queued.
+
+    A connection that is made in that moment is reset: the kernel has it queued for the listener that closes.
+    """
+    others = [one for one in short.failed if one != "StatusCode.CANCELLED: CANCELLED"]
+    assert [one for one in others if "failed to connect" not in one or "reset by peer" not in one] == []
     assert len(short.failed) <= strange
 
 
