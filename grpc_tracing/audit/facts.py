@@ -109,6 +109,11 @@ def fact_of(
     )
 
 
+def target_of(call_out: Fact) -> str:
+    """Whom a call out is for; where the span does not tell, what it calls."""
+    return call_out.target or call_out.route
+
+
 def _template(instance: str) -> str:
     """The hash of a pod's template, which is another with each release."""
     match = POD.fullmatch(instance)

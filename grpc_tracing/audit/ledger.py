@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple, Self, TypeVar
 
-from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
+from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact, target_of
 from grpc_tracing.audit.traces import Begins, CallOut, OpenTraces, Trace
 from grpc_tracing.spans.model import Span
 
@@ -257,7 +257,7 @@ class Ledger:
 
     def _leave(self, call: CallOut) -> None:
         one = call.fact
-        group = Group(one.service, one.layer, _target(one))
+        group = Group(one.service, one.layer, target_of(one))
         outs = self.outs[group]
         self.called.setdefault(one.target, set()).add(one.service)
         if call.begins is Begins.CALL_IN and call.cause:
@@ -292,15 +292,11 @@ class Ledger:
 _KEPT: Final = tuple(one.name for one in fields(Ledger) if not one.name.startswith("_"))
 
 
-def _target(call_out: Fact) -> str:
-    return call_out.target or call_out.route
-
-
 def _goes_on(calls: Iterable[CallOut], trace: Trace) -> dict[str, set[str]]:
     """By a call in's span id the targets of the calls out that continue it; a sidecar's and its SDK's span alike."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for call in calls:
-        at, target = call.cause, _target(call.fact)
+        at, target = call.cause, target_of(call.fact)
         while at and at.kind in ENTRIES and at.service == call.fact.service and target not in found[at.span_id]:
             found[at.span_id].add(target)
             at = trace.above(at)

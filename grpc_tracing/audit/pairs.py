@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from grpc_tracing.audit.facts import ENTRIES, Fact, Layer
+from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, target_of
 from grpc_tracing.audit.result import CUTTING, Service
 from grpc_tracing.audit.traces import Begins, CallOut, Trace
 
@@ -114,7 +114,7 @@ def _leave(call: CallOut, by_id: Mapping[str, Fact], seen: _Seen) -> None:
 
 
 def _target(call_out: Fact) -> str:
-    return "" if call_out.kind in ENTRIES else call_out.target or call_out.route
+    return "" if call_out.kind in ENTRIES else target_of(call_out)
 
 
 def _pair(

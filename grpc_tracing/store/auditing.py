@@ -13,6 +13,7 @@ from grpc_tracing.audit.facts import Fact, fact
 from grpc_tracing.audit.ledger import Ledger
 from grpc_tracing.audit.pairs import Pair, pairs
 from grpc_tracing.audit.result import Audit, Service
+from grpc_tracing.audit.traces import NARROW
 from grpc_tracing.spans.formats.otlp import read_chunk
 from grpc_tracing.spans.model import Attributes, Span
 from grpc_tracing.store.live import Changes
@@ -26,8 +27,6 @@ _OPEN_SPANS: Final = 20_000
 """Traces come one after the other, so that few need to be open."""
 _MOST_TRACES: Final = 5000
 """The newest so many of a service are searched for examples."""
-_NARROW: Final = 16
-"""Digits of a trace id that all tracers of a trace tell (audit/traces.py)."""
 
 _Chunks = Sequence[bytes]
 
@@ -137,7 +136,7 @@ def _by_trace(held: Iterable[tuple[str, _Chunks]]) -> Iterator[list[bytes]]:
     """Together what shares the part of a trace id that every tracer tells."""
     together: defaultdict[str, list[bytes]] = defaultdict(list)
     for trace_id, chunks in held:
-        together[trace_id[-_NARROW:]] += chunks
+        together[trace_id[-NARROW:]] += chunks
     yield from together.values()
 
 

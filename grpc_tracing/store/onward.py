@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact
+from grpc_tracing.audit.facts import ENTRIES, Fact, Layer, fact, target_of
 from grpc_tracing.audit.traces import Begins, CallOut, Trace
 from grpc_tracing.spans.model import Span
 from grpc_tracing.spans.names import fold
@@ -90,21 +90,17 @@ def _outs(facts: list[Fact], calls: list[CallOut], left_out: frozenset[str]) -> 
     shared = {one.span_id for one in facts if one.kind in ENTRIES}
     for one in (call.fact for call in calls):
         if one.span_id not in left_out:
-            yield Out(one.service, (one.layer, _target(one)), one.span_id in parents or one.span_id in shared)
+            yield Out(one.service, (one.layer, target_of(one)), one.span_id in parents or one.span_id in shared)
 
 
 def _begun(facts: list[Fact], calls: list[CallOut]) -> Iterator[Begun]:
     for call in calls:
         if call.begins is Begins.ITSELF:
             one = call.fact
-            yield Begun(one.service, one.layer, one.instance, _target(one), call.began)
+            yield Begun(one.service, one.layer, one.instance, target_of(one), call.began)
     for one in facts:
         if one.kind in ENTRIES and one.layer is Layer.SDK and not one.parent_id and not one.linked:
             yield Begun(one.service, one.layer, one.instance, "", one.start)
-
-
-def _target(call_out: Fact) -> str:
-    return call_out.target or call_out.route
 
 
 def _goes_on(facts: list[Fact], calls: list[CallOut]) -> Mapping[str, Counter[Onward]]:
@@ -112,7 +108,7 @@ def _goes_on(facts: list[Fact], calls: list[CallOut]) -> Mapping[str, Counter[On
     entered = {one.span_id: one for one in facts if one.kind in ENTRIES}
     found: defaultdict[str, Counter[Onward]] = defaultdict(Counter)
     for call in calls:
-        at, onward = call.cause, (call.fact.layer, _target(call.fact))
+        at, onward = call.cause, (call.fact.layer, target_of(call.fact))
         passed: set[str] = set()
         while at and at.kind in ENTRIES and at.service == call.fact.service and at.span_id not in passed:
             passed.add(at.span_id)

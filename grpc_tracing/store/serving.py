@@ -3,10 +3,13 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Generator, Iterator
+import sys
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
+import uvloop
 from grpc import aio
 from starlette.applications import Starlette
 
@@ -24,6 +27,16 @@ class TakenError(Exception):
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(f"cannot listen on {address}: {reason}; {address.option} HOST:PORT chooses another")
+
+
+def served(program: str, work: Coroutine[Any, Any, None]) -> int:
+    """Runs it to its end and gives the exit code: 2, and a line, where it cannot listen."""
+    try:
+        uvloop.run(work)
+    except TakenError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return 2
+    return 0
 
 
 def asked_to_end() -> asyncio.Event:

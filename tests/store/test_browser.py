@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.store.browsing import PATIENCE_MS, chromium, violations, watched
+from tests.store.browsing import PATIENCE_MS, violations, watched
 from tests.store.calls import new_id, talk_parts
 from tests.store.pages import Filled, broken_call, send
 from tests.store.support import Store, export_request, running_store
@@ -23,12 +23,6 @@ NARROW: ViewportSize = {"width": 360, "height": 780}
 ColorScheme = Literal["light", "dark"]
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 AIM_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

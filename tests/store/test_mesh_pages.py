@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.client.run import Finished, client
 from tests.mesh.support import Mesh, mesh
-from tests.store.browsing import PATIENCE_MS, chromium, violations, watched
+from tests.store.browsing import PATIENCE_MS, violations, watched
 from tests.store.pages import RPCS
 from tests.store.test_pages import PAGES
 from tests.support.cells import cells
@@ -21,12 +21,6 @@ from tests.support.cells import cells
 pytestmark = pytest.mark.browser
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

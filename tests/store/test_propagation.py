@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from grpc_tracing.spans.model import Span
 from tests.audit.traffic import Traffic, a_minute_ago
 from tests.backends.sending import export
-from tests.store.browsing import PATIENCE_MS, chromium, violations, watched
+from tests.store.browsing import PATIENCE_MS, violations, watched
 from tests.store.calls import talk_parts
 from tests.store.pages import propagation_rows, send
 from tests.store.support import Store, running_store
@@ -54,12 +54,6 @@ def fill(store: Store, made: Sequence[Span]) -> None:
 def store() -> Iterator[Store]:
     with running_store() as running:
         fill(running, spans())
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
         yield running
 
 

@@ -1,6 +1,5 @@
 """The report: the same views as one file, which needs nobody."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from grpc_tracing.spans.formats import otlp
 from grpc_tracing.store.report import render
-from tests.store.browsing import chromium, violations, watched
+from tests.store.browsing import violations, watched
 from tests.store.calls import cut_at, new_id, talk_parts
 from tests.store.support import Part, export_request
 from tests.store.test_pages import EVIL, Text, evil_parts
@@ -33,12 +32,6 @@ def document(trace_id: str, parts: list[Part]) -> dict[str, Any]:
 def run() -> str:
     documents = [document(WHOLE, talk_parts()), document(UPPER, PIECES[0]), document(LOWER, PIECES[1])]
     return render(documents, [NOTE], title="client call at 127.0.0.1:9999")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def test_it_holds_every_view_and_its_links_lead_to_places_in_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.mesh.support import Mesh
-from tests.store.browsing import PATIENCE_MS, chromium, watched
+from tests.store.browsing import PATIENCE_MS, watched
 from tests.store.counted import Counted, count
 from tests.store.traffic import CALLS, TORN_EACH, Made, busy_mesh
 from tests.support.waiting import wait_for
@@ -27,12 +27,6 @@ class Traffic:
     def url(self) -> str:
         found: str = self.mesh.facts["traces"]
         return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -116,6 +116,20 @@ def test_a_taken_port_is_one_line_that_names_the_option(option: str) -> None:
 
 
 @contextmanager
+def answering(port: int, handler: type[BaseHTTPRequestHandler]) -> Iterator[None]:
+    """An HTTP server that is there while the block lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
 def backend_at(port: int, answer: Callable[[str], tuple[int, bytes]]) -> Iterator[None]:
     """A backend that is there while the block lasts."""
 
@@ -129,15 +143,8 @@ def backend_at(port: int, answer: Callable[[str], tuple[int, bytes]]) -> Iterato
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - http.server's name
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with answering(port, Handler):
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def recent(traffic: Traffic) -> list[Span]:
@@ -199,15 +206,8 @@ class Taker:
 
             def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - http.server's name
 
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
+        with answering(port, Handler):
             yield
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 @pytest.mark.full
