@@ -49,6 +49,8 @@ UNIT = (
 
 ALONE = "machine"
 """The group of tests that share what the machine has once: the container engine, the README's fixed ports."""
+_LONGEST = 200
+"""Characters of a text in a test's id."""
 FIXED_PORTS = ("tests/docs/test_transcripts.py",)
 
 
@@ -56,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("default", max_examples=50, deadline=None)
     settings.register_profile("long", max_examples=2_000, deadline=None)
     settings.load_profile(config.getoption("--hypothesis-profile") or "default")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A long text is told by its beginning: a test's id goes to each process it starts, in PYTEST_CURRENT_TEST, and
+    Linux starts none with a variable of more than 128 KiB."""
+    return f"{val[:_LONGEST]}..." if isinstance(val, str) and len(val) > _LONGEST else None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
