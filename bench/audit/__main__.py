@@ -84,8 +84,7 @@ def streamed(scene: Scene, seed: int) -> Read:
     shop = build(scene, seed)
     began = time.process_time()
     ledger = Ledger()
-    for one in shop.facts:
-        ledger.take_fact(one)
+    ledger.take_facts(shop.facts)
     ledger.close()
     result = judge(ledger)
     spent = time.process_time() - began

@@ -169,13 +169,13 @@ class Ledger:
         return cls(_open=OpenTraces(spans))
 
     def take(self, spans: Iterable[Span]) -> None:
-        for span in spans:
-            self.take_fact(fact(span))
+        self.take_facts(map(fact, spans))
 
-    def take_fact(self, one: Fact) -> None:
-        self._count(one)
-        for trace in self._open.take(one):
-            self._close(trace)
+    def take_facts(self, facts: Iterable[Fact]) -> None:
+        for one in facts:
+            self._count(one)
+            for trace in self._open.take(one):
+                self._close(trace)
 
     def take_trace(self, trace: list[Fact]) -> None:
         """All that a trace will have, where somebody else knows that it is closed; each span once."""

@@ -16,6 +16,7 @@ from grpc_tracing.commands.column_options import how, is_clickhouse, is_parquet
 from grpc_tracing.commands.files import write_whole
 from grpc_tracing.commands.options import audit_parser, where, window
 from grpc_tracing.commands.text import junit, table
+from grpc_tracing.commands.workers import no_cycles
 from grpc_tracing.store import audit_report
 
 
@@ -25,7 +26,9 @@ def main(arguments: list[str]) -> int:
     given = made.parse_args(arguments)
     try:
         ledger, missing = _read(made, given)
-        return _show(judge(ledger, missing, given.sampling), given)
+        with no_cycles():
+            audit = judge(ledger, missing, given.sampling)
+        return _show(audit, given)
     except (reading.NothingRead, OSError) as error:
         sys.stderr.write(f"grpc-tracing audit: {error}\n")
         return 2
@@ -40,7 +43,7 @@ def _read(made: Parser, given: argparse.Namespace) -> tuple[Ledger, list[str]]:
     if is_clickhouse(given.traces):
         return columns.clickhouse(given.traces, given.traces_ca, window(given.last)), []
     ledger = Ledger()
-    missing = reading.spans(where(made, given), ledger.take)
+    missing = reading.facts(where(made, given), ledger.take_facts)
     ledger.close()
     return ledger, missing
 

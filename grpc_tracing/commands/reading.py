@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from typing import IO, Any
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from typing import IO, Generic, NamedTuple, TypeVar
 
-from grpc_tracing.backends.documents import files_of, read
+from grpc_tracing.audit.facts import Fact, fact
+from grpc_tracing.backends.documents import Block, Part, files_of, part_of, split
 from grpc_tracing.backends.jaeger import StoreUnreadable
 from grpc_tracing.backends.windows import Reading, choose
 from grpc_tracing.backends.windows import read as read_window
 from grpc_tracing.commands.options import Where
+from grpc_tracing.commands.workers import facts_of, no_cycles
 from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
 
-Take = Callable[[list[Span]], None]
+T = TypeVar("T")
 _STEP = 20_000
 
 
@@ -23,11 +26,31 @@ class NothingRead(Exception):  # noqa: N818 - reads as what it says
     """Nothing could be read; the message says why."""
 
 
-def spans(where: Where, take: Take) -> list[str]:
+class _Way(NamedTuple, Generic[T]):
+    """How spans become what is asked for: those of a file, and those that a backend answers with."""
+
+    parts: Callable[[Iterable[Block | Part]], Generator[tuple[list[T], str]]]
+    of: Callable[[list[Span]], list[T]]
+
+
+def spans(where: Where, take: Callable[[list[Span]], None]) -> list[str]:
     """Hands all spans to `take`; says what is missing. Raises NothingRead."""
+    return _read(where, take, _Way(_parts, lambda batch: batch))
+
+
+def facts(where: Where, take: Callable[[list[Fact]], None]) -> list[str]:
+    """The same for what the audit reads in the spans; large files are parsed by more than one core."""
+    return _read(where, take, _Way(facts_of, lambda batch: [fact(span) for span in batch]))
+
+
+def _parts(split: Iterable[Block | Part]) -> Generator[Part]:
+    return (part_of(one) if isinstance(one, Block) else one for one in split)
+
+
+def _read(where: Where, take: Callable[[list[T]], None], way: _Way[T]) -> list[str]:
     telling = _Telling(take)
     try:
-        missing = asyncio.run(_backend(where, telling)) if where.source else _files(where, telling)
+        missing = asyncio.run(_backend(where, telling, way)) if where.source else _files(where, telling, way)
     except (StoreUnreadable, OSError, ValueError) as error:
         if not telling.seen:
             raise NothingRead(one_line(_said(error))) from None
@@ -56,11 +79,11 @@ def _none(where: Where) -> str:
     return f"{where.name} holds no spans"
 
 
-async def _backend(where: Where, take: Take) -> list[str]:
+async def _backend(where: Where, telling: _Telling[T], way: _Way[T]) -> list[str]:
     reading = Reading()
     try:
         async with asyncio.timeout(where.wait):
-            await _window(where, reading, take)
+            await _window(where, reading, lambda batch: telling(way.of(batch)))
     except StoreUnreadable as error:
         reading.missing.append(str(error))
     except TimeoutError:
@@ -69,7 +92,7 @@ async def _backend(where: Where, take: Take) -> list[str]:
     return reading.missing
 
 
-async def _window(where: Where, reading: Reading, take: Take) -> None:
+async def _window(where: Where, reading: Reading, take: Callable[[list[Span]], None]) -> None:
     if where.source is None:
         return
     api = await choose(where.source, where.api)
@@ -78,36 +101,37 @@ async def _window(where: Where, reading: Reading, take: Take) -> None:
         take(batch)
 
 
-def _files(where: Where, take: Take) -> list[str]:
-    if where.path is None:
-        return _stream(sys.stdin, "standard input", take)
-    missing: list[str] = []
-    for path in files_of(where.path):
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            missing += _stream(stream, str(path), take)
-    return missing
+def _files(where: Where, telling: _Telling[T], way: _Way[T]) -> list[str]:
+    with no_cycles():
+        if where.path is None:
+            return _stream(sys.stdin.buffer, "standard input", telling, way)
+        missing: list[str] = []
+        for path in files_of(where.path):
+            with path.open("rb") as stream:
+                missing += _stream(stream, str(path), telling, way)
+        return missing
 
 
-def _stream(stream: IO[str], name: str, take: Take) -> list[str]:
+def _stream(stream: IO[bytes], name: str, telling: _Telling[T], way: _Way[T]) -> list[str]:
     """A file that is wrong somewhere is read up to there, and what follows is missing."""
-    try:
-        for batch in read(stream, name):
-            take(batch)
-    except ValueError as error:
-        return [str(error)]
+    with closing(way.parts(split(stream, name))) as parts:
+        for batch, wrong in parts:
+            telling(batch)
+            if wrong:
+                return [wrong]
     return []
 
 
-class _Telling:
+class _Telling(Generic[T]):
     """Counts, and tells a terminal how far it is."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Callable[[list[T]], None]) -> None:
         self.seen = 0
         self._take = take
         self._told = 0
         self._terminal = sys.stderr.isatty()
 
-    def __call__(self, batch: list[Span]) -> Any:
+    def __call__(self, batch: list[T]) -> None:
         self.seen += len(batch)
         self._take(batch)
         if self._terminal and self.seen - self._told >= _STEP:

@@ -13,14 +13,15 @@ def fact(span_id: str, parent_id: str, kind: Kind, layer: Layer, target: str = "
 
 def test_a_call_out_of_the_sdk_goes_on_from_its_call_in_and_from_the_sidecars() -> None:
     ledger = Ledger()
-    for one in (
-        fact("a", "", Kind.CLIENT, Layer.SIDECAR, "cart")._replace(service="shop"),
-        fact("b", "a", Kind.SERVER, Layer.SIDECAR),
-        fact("c", "b", Kind.SERVER, Layer.SDK),
-        fact("d", "c", Kind.INTERNAL, Layer.SDK),
-        fact("e", "d", Kind.CLIENT, Layer.SDK, "stock"),
-    ):
-        ledger.take_fact(one)
+    ledger.take_facts(
+        (
+            fact("a", "", Kind.CLIENT, Layer.SIDECAR, "cart")._replace(service="shop"),
+            fact("b", "a", Kind.SERVER, Layer.SIDECAR),
+            fact("c", "b", Kind.SERVER, Layer.SDK),
+            fact("d", "c", Kind.INTERNAL, Layer.SDK),
+            fact("e", "d", Kind.CLIENT, Layer.SDK, "stock"),
+        )
+    )
     ledger.close()
     for layer in Layer:
         (number,) = ledger.calls_in[Place("cart", layer, "cart-1")]["rpc"].goes_on

@@ -23,8 +23,7 @@ def facts() -> list[Fact]:
 
 def ledger(taken: list[Fact]) -> Ledger:
     one = Ledger()
-    for each in taken:
-        one.take_fact(each)
+    one.take_facts(taken)
     one.close()
     return one
 
@@ -33,7 +32,7 @@ def test_what_is_handed_over_in_parts_is_judged_as_the_whole() -> None:
     whole, parts = facts(), []
     flowing = Ledger()
     for number, one in enumerate(whole):
-        flowing.take_fact(one)
+        flowing.take_facts([one])
         if number % 500 == 499:
             parts.append(flowing.handed_over())
     flowing.close()
@@ -57,8 +56,7 @@ def test_parts_by_instance_are_judged_as_the_whole() -> None:
 
 def test_parts_stay_as_they_are_and_hold_nothing_twice() -> None:
     flowing = Ledger()
-    for one in facts():
-        flowing.take_fact(one)
+    flowing.take_facts(facts())
     flowing.close()
     first, second = flowing.handed_over(), flowing.handed_over()
     before = judge(first).document()

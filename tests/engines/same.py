@@ -29,8 +29,7 @@ SHOPS: Final = {
 
 def streamed(facts: Iterable[Fact]) -> Ledger:
     ledger = Ledger()
-    for one in facts:
-        ledger.take_fact(one)
+    ledger.take_facts(facts)
     ledger.close()
     return ledger
 
