@@ -47,6 +47,10 @@ class Span:
     resource: Attributes
     events: tuple[Event, ...]
     links: Links = ()
+    scope: str = ""
+    """What made it, with its version: `io.opentelemetry.grpc 1.6`."""
+    dropped: tuple[int, int, int] = (0, 0, 0)
+    """Attributes, events and links that its maker left out."""
 
     @property
     def duration_ns(self) -> int:

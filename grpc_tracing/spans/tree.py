@@ -67,7 +67,8 @@ class Edge:
 
     `piece` is the place of the piece's top among the trace's tops. `duration_ns` is the caller's where it left a span
     of its own for the call, `own_ns` is that without the calls that the callee made. `seen` is False where the callee
-    left no span and only the caller's span names it. `retries` are the attempts before the last one.
+    left no span and only the caller's span names it. `retries` are the attempts before the last one. `began`: it
+    failed, and no call made because of it did.
     """
 
     path: tuple[str, ...]
@@ -77,6 +78,7 @@ class Edge:
     error: bool
     seen: bool
     retries: int = 0
+    began: bool = False
 
     @property
     def caller(self) -> str:
@@ -154,7 +156,7 @@ def _paths(trace: Trace) -> list[tuple[str, ...]]:
 def _edges(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[Edge]:
     calls = _calls(trace, paths)
     own = _own_times(trace, paths, calls)
-    pieces = _pieces(trace)
+    pieces, began = _pieces(trace), faults(trace)
     for call in calls:
         entered, lasted = call.entered, call.duration_ns(trace)
         yield Edge(
@@ -165,7 +167,19 @@ def _edges(trace: Trace, paths: list[tuple[str, ...]]) -> Iterator[Edge]:
             call.failed(trace),
             seen=entered is not None,
             retries=len(call.attempts) - 1,
+            began=any(attempt.row in began or attempt.caller in began for attempt in call.attempts[-1:]),
         )
+
+
+def faults(trace: Trace) -> frozenset[int]:
+    """The rows at which a failure began: spans that failed, and none below them did."""
+    carried = set()
+    for row in trace.rows:
+        at = row.parent if row.span.error else None
+        while at is not None and at not in carried:
+            carried.add(at)
+            at = trace.rows[at].parent
+    return frozenset(index for index, row in enumerate(trace.rows) if row.span.error and index not in carried)
 
 
 def retried(trace: Trace) -> frozenset[int]:

@@ -64,6 +64,11 @@ class Auditor:
         assert self._last is not None  # noqa: S101 - _judge has just made it
         return self._last
 
+    @property
+    def last(self) -> Audit | None:
+        """What the last audit found; None where nobody has asked for one yet, for it costs more than a page."""
+        return self._last.audit if self._last else None
+
     async def examples(self, service: Service) -> tuple[Pair, ...]:
         """Pairs of a call in and the call out that should have stood in its trace, of a service that cuts."""
         held = [

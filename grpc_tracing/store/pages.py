@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment
@@ -20,23 +20,53 @@ from grpc_tracing.store.query import parse_duration
 from grpc_tracing.store.store import TraceStore, settled
 from grpc_tracing.store.summary import Summary
 from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
+from grpc_tracing.store.wholeness import Judged
+
+if TYPE_CHECKING:
+    from grpc_tracing.audit.result import Audit
 
 _RANGES = {"5m": ("5 min", 300), "15m": ("15 min", 900), "1h": ("1 hour", 3600), "all": ("All", 0)}
-
+_USUAL = "1h"
 _STATES = {"whole", "unproven", "broken", "failed", "error"}
 
 
+@dataclass(frozen=True, slots=True)
 class PageLinks:
-    """Links between the pages of this server."""
+    """Links between the pages of this server, which keep what was asked for.
+
+    `kept` are the time range, where it is not the usual one, and the filter and page of the list that one came by.
+    """
+
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Values that mean nothing are left out, empty ones too."""
+        kept = {"range": _range(request).name, **Form(request).params}
+        page = _page_number(request.query_params.get("page", "1"))
+        return cls(_without_defaults({**kept, "page": str(page)}))
+
+    def page(self, path: str) -> str:
+        """Another page, in the same time range."""
+        return _url(path, {name: value for name, value in self.kept.items() if name == "range"})
+
+    def back(self) -> str:
+        """The list that this trace was found in."""
+        return _url("/traces", self.kept)
 
     def trace(self, trace_id: str) -> str:
-        return f"/trace/{trace_id}"
+        return _url(f"/trace/{trace_id}", self.kept)
+
+    def raw(self, trace_id: str) -> str:
+        """The trace with its times as they were reported."""
+        return _url(f"/trace/{trace_id}", {**self.kept, "clocks": "raw"})
 
     def events(self, trace_id: str, span_id: str) -> str:
         return f"/trace/{trace_id}/events/{span_id}"
 
     def traces(self, **filters: str) -> str:
-        return f"/traces?{urlencode(filters)}"
+        kept = {name: value for name, value in self.kept.items() if name == "range"}
+        return _url("/traces", _without_defaults({**kept, **filters}))
 
     def json(self, trace_id: str) -> str:
         return f"/api/v3/traces/{trace_id}"
@@ -46,6 +76,15 @@ class PageLinks:
 
     def span(self, trace_id: str) -> str:
         return self.trace(trace_id)
+
+
+def _without_defaults(params: Mapping[str, str]) -> dict[str, str]:
+    usual = {"range": _USUAL, "page": "1"}
+    return {name: value for name, value in params.items() if value and value != usual.get(name)}
+
+
+def _url(path: str, params: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +111,7 @@ class Seen:
     summaries: tuple[Summary, ...]
     calls: tuple[Call, ...]
     lost_ns: int
+    judged: Judged = field(default_factory=Judged)
 
     def within(self, at: Range) -> list[Summary]:
         since = at.since(self.now_ns)
@@ -79,7 +119,7 @@ class Seen:
 
     def statuses(self) -> dict[str, TraceStatus]:
         """Of all traces: a piece may lie before the time range that is shown."""
-        return trace_statuses(self.summaries, Known(self.now_ns, self.calls, lost_ns=self.lost_ns))
+        return trace_statuses(self.summaries, Known(self.now_ns, self.calls, self.judged, self.lost_ns))
 
 
 class Pages:
@@ -120,7 +160,7 @@ class Pages:
         def view() -> views.TopologyView:
             return views.topology_view(seen.within(at), seen.statuses(), seen.now_ns)
 
-        return await self._page("topology.html", view, page="Topology", at=at)
+        return await self._page("topology.html", view, links=PageLinks.of(request), page="Topology", at=at)
 
     async def traces(self, request: Request) -> Response:
         at, seen, form = _range(request), await self._see(), Form(request)
@@ -128,24 +168,26 @@ class Pages:
         def view() -> views.ListView:
             return views.list_view(seen.within(at), seen.statuses(), form.filter, form.page)
 
-        return await self._page("traces.html", view, page="Traces", at=at, filters=form)
+        return await self._page("traces.html", view, links=PageLinks.of(request), page="Traces", at=at, filters=form)
 
     async def trace(self, request: Request) -> Response:
         trace_id, seen = request.path_params["trace_id"].lower(), await self._see()
+        reported = request.query_params.get("clocks") == "raw"
         trace = self._store.trace(trace_id)
         if trace is None:
-            return await self.problem(404, "This trace is not here", _gone(trace_id))
+            return await self._gone(request, trace_id)
 
         def view() -> views.TraceView:
-            return views.trace_view(trace, {one.trace_id: one for one in seen.summaries}, seen.statuses()[trace_id])
+            by_id = {one.trace_id: one for one in seen.summaries}
+            return views.trace_view(trace, by_id, seen.statuses()[trace_id], reported=reported)
 
-        return await self._page("trace.html", view, page="Traces")
+        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces")
 
     async def events(self, request: Request) -> Response:
         trace_id, span_id = request.path_params["trace_id"].lower(), request.path_params["span_id"].lower()
         trace = self._store.trace(trace_id)
         if trace is None:
-            return await self.problem(404, "This trace is not here", _gone(trace_id))
+            return await self._gone(request, trace_id)
         view = views.events_view(trace, span_id, _page_number(request.query_params.get("page", "1")))
         if view is None:
             return await self.problem(404, "This span is not here", [f"The trace has no span {span_id[:64]}."])
@@ -157,7 +199,7 @@ class Pages:
         def view() -> views.PathsView:
             return views.paths_view(seen.within(at), seen.statuses(), call)
 
-        return await self._page("paths.html", view, page="End to end", at=at, call=call)
+        return await self._page("paths.html", view, links=PageLinks.of(request), page="End to end", at=at, call=call)
 
     async def propagation(self, _: Request) -> Response:
         judged = await self._auditor.current()
@@ -179,22 +221,50 @@ class Pages:
 
         return await self._page("propagation_service.html", view, page="Propagation", node=fold(name))
 
+    async def _gone(self, request: Request, trace_id: str) -> Response:
+        """To the script of an open page 204, which leaves what it shows; 404 would be an error on its console."""
+        if request.headers.get("x-live"):
+            return Response(status_code=204)
+        return await self.problem(404, "This trace is not here", _gone(trace_id))
+
     async def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
         """A page that says what is wrong and what to do next."""
         return await self._page("problem.html", lambda: None, status, page="", title=title, lines=tuple(lines))
 
     async def _see(self) -> Seen:
         await settled(self._store)
-        return Seen(time.time_ns(), tuple(self._store.summaries()), tuple(self._calls), self._store.lost_ns)
+        return Seen(
+            time.time_ns(),
+            tuple(self._store.summaries()),
+            tuple(self._calls),
+            self._store.lost_ns,
+            _judged(self._auditor.last),
+        )
 
-    async def _page(self, template: str, view: Callable[[], object], status: int = 200, **values: Any) -> Response:
+    async def _page(
+        self,
+        template: str,
+        view: Callable[[], object],
+        status: int = 200,
+        links: PageLinks | None = None,
+        **values: Any,
+    ) -> Response:
         state = self._state()
 
         def write() -> str:
             made = self._environment.get_template(template)
-            return made.render(links=PageLinks(), state=state, view=view(), **values)
+            return made.render(links=links or PageLinks(), state=state, view=view(), **values)
 
         return HTMLResponse(await asyncio.to_thread(write), status)
+
+
+def _judged(audit: "Audit | None") -> Judged:
+    """By the services' names in pictures, without their namespace."""
+    words = [(fold(one.service), one.verdict.value) for one in audit.services] if audit else []
+    return Judged(
+        cutters=frozenset(name for name, word in words if word in {"cuts", "partly"}),
+        jobs=frozenset(name for name, word in words if word == "job"),
+    )
 
 
 def _gone(trace_id: str) -> tuple[str, ...]:
@@ -207,7 +277,7 @@ def _gone(trace_id: str) -> tuple[str, ...]:
 
 def _range(request: Request) -> Range:
     name = request.query_params.get("range", "")
-    return Range(name if name in _RANGES else "1h")
+    return Range(name if name in _RANGES else _USUAL)
 
 
 class Form:
@@ -216,13 +286,17 @@ class Form:
     def __init__(self, request: Request) -> None:
         given = request.query_params
         self.service, self.id = given.get("service", ""), given.get("id", "").strip()
+        self.path, self.edge, self.call = given.get("path", ""), given.get("edge", ""), given.get("call", "")
         self.state = given.get("state", "") if given.get("state") in _STATES else ""
         self.min = given.get("min", "").strip()
         self.errors = {"min": ""}
         self.page = _page_number(given.get("page", "1"))
         fields = {"service": self.service, "state": self.state, "min": self.min, "id": self.id}
+        fields |= {"path": self.path, "edge": self.edge, "call": self.call}
         self.params = {name: value for name, value in fields.items() if value}
-        self.filter = views.Filter(self.service, self.state, self._min_ns(), self.id.lower())
+        self.filter = views.Filter(
+            self.service, self.state, self._min_ns(), self.id.lower(), self.path, self.edge, self.call
+        )
 
     def _min_ns(self) -> int:
         try:

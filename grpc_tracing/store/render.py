@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import http.client
+import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Protocol, Self
 
+import grpc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
@@ -28,6 +31,8 @@ class Links(Protocol):
     def traces(self, **filters: str) -> str: ...
 
     def json(self, trace_id: str) -> str: ...
+
+    def raw(self, trace_id: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ def environment() -> Environment:
         "hue": hue,
         "plural": plural,
         "mib": mib,
+        "indent": indent,
+        "spelled": spelled,
+        "is_id": is_id,
     }
     return made
 
@@ -122,3 +130,31 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 def mib(size: int) -> str:
     return f"{size / 1024**2:,.1f} MiB"
+
+
+def indent(depth: int) -> int:
+    """Pixels for a depth: deeper is always further in, and the deepest leaves room for what stands there."""
+    return round(210 * depth / (depth + 14))
+
+
+_GRPC_STATUS = ("grpc.status_code", "rpc.grpc.status_code", "rpc.response.status_code")
+_HTTP_STATUS = ("http.status_code", "http.response.status_code")
+_GRPC_NAMES = {str(code.value[0]): code.name for code in grpc.StatusCode}
+
+
+def spelled(value: str, key: str) -> str:
+    """A status code with its name beside it: `14 UNAVAILABLE`; other values as they are."""
+    if key in _GRPC_STATUS:
+        return f"{value} {_GRPC_NAMES[value]}" if value in _GRPC_NAMES else value
+    if key in _HTTP_STATUS and value.isascii() and value.isdigit():
+        phrase = http.client.responses.get(int(value[:4]), "")
+        return f"{value} {phrase}".rstrip()
+    return value
+
+
+_ID = re.compile(r"[0-9a-f]{16}(?:[0-9a-f]{16})?|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_id(value: str) -> bool:
+    """Whether it is an id that is read and copied as a whole: of a trace, a span, a request."""
+    return _ID.fullmatch(value) is not None

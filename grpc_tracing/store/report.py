@@ -1,6 +1,7 @@
 """The views as one self-contained HTML file: no script, no network, to attach to a ticket."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from grpc_tracing.spans.formats import otlp
@@ -13,11 +14,15 @@ from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
 
 
+@dataclass(frozen=True, slots=True)
 class ReportLinks:
-    """Places in this file."""
+    """Places in this file, which has the traces of these ids."""
+
+    ids: Collection[str]
 
     def trace(self, trace_id: str) -> str:
-        return f"#trace-{trace_id}"
+        """Empty for a trace that is not here, as one that a span is linked to."""
+        return f"#trace-{trace_id}" if trace_id in self.ids else ""
 
     def events(self, trace_id: str, span_id: str) -> str:  # noqa: ARG002 - one file has no pages of events
         return ""
@@ -27,6 +32,9 @@ class ReportLinks:
 
     def json(self, trace_id: str) -> str:
         return f"#trace-{trace_id}"
+
+    def raw(self, trace_id: str) -> str:  # noqa: ARG002 - one file shows a trace one way
+        return ""
 
 
 def render(
@@ -67,7 +75,7 @@ def _write(
         .get_template("report.html")
         .render(
             title=title,
-            links=ReportLinks(),
+            links=ReportLinks(by_id),
             style=Style.read(),
             topology=views.topology_view(summaries, statuses, end),
             listing=views.list_view(summaries, statuses, views.Filter(), page=1, per_page=max(1, len(summaries))),

@@ -18,10 +18,12 @@ class Load:
     """Calls along one edge; times in nanoseconds. `seen` is False where the callee never left a span.
 
     A call that was tried again counts once, with the time of all its attempts; `retries` are those before the last.
+    `began` are the errors that no call below caused: the others are carried on from there.
     """
 
     count: int
     errors: int
+    began: int
     p50_ns: int
     p95_ns: int
     p99_ns: int
@@ -41,6 +43,7 @@ def load(edges: Iterable[Edge]) -> Load:
     return Load(
         count=len(calls),
         errors=sum(edge.error for edge in calls),
+        began=sum(edge.error and edge.began for edge in calls),
         p50_ns=percentile(durations, 50),
         p95_ns=percentile(durations, 95),
         p99_ns=percentile(durations, 99),

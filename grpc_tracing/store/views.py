@@ -88,24 +88,46 @@ class ListRow:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list is narrowed to; empty: anything. `state` is one of State's values, or error."""
+    """What a list is narrowed to; empty: anything. `state` is one of State's values, or error.
+
+    `path` is a call path from its first service on as `path_text` writes it, `edge` its last two, `call` an RPC.
+    """
 
     service: str = ""
     state: str = ""
     min_ns: int = 0
     id: str = ""
+    path: str = ""
+    edge: str = ""
+    call: str = ""
 
     def fits(self, summary: Summary, status: TraceStatus) -> bool:
         """Whether this trace stays in the list."""
         return (
             (not self.service or self.service in summary.services)
             and self._fits_state(summary, status)
+            and self.call in {"", summary.name}
+            and self._fits_path(summary, status)
             and summary.duration_ns >= self.min_ns
             and (not self.id or any(known.startswith(self.id) for known in (summary.trace_id, *summary.request_ids)))
         )
 
+    def _fits_path(self, summary: Summary, status: TraceStatus) -> bool:
+        if not self.path and not self.edge:
+            return True
+        return any(
+            self.path in {"", path_text(edge.path, cut=status.cut[edge.piece])}
+            and self.edge in {"", path_text(edge.path[-2:])}
+            for edge in summary.edges
+        )
+
     def _fits_state(self, summary: Summary, status: TraceStatus) -> bool:
         return summary.errors > 0 if self.state == "error" else self.state in {"", status.state}
+
+
+def path_text(path: Sequence[str], *, cut: bool = False) -> str:
+    """A call path as a link spells it; `cut`: it begins at a piece that was cut off."""
+    return " › ".join(("…", *path) if cut else path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +179,14 @@ class TraceView:
     siblings: tuple[Summary, ...]
 
 
-def trace_view(trace: Trace, summaries: Mapping[str, Summary], status: TraceStatus) -> TraceView:
-    """`summaries` by trace id: of this trace and of its siblings."""
+def trace_view(
+    trace: Trace, summaries: Mapping[str, Summary], status: TraceStatus, *, reported: bool = False
+) -> TraceView:
+    """`summaries` by trace id: of this trace and of its siblings; `reported`: clocks that are off stay uncorrected."""
     own = summaries[trace.trace_id]
     others = [summaries[sibling] for sibling in status.siblings]
     family = sorted([own, *others], key=lambda one: one.start_ns) if others else []
-    return TraceView(trace, own, status, waterfall(trace), tuple(family))
+    return TraceView(trace, own, status, waterfall(trace, reported=reported), tuple(family))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,10 @@ def _traces(url: str) -> dict[str, list[Span]]:
 
 def _take(counted: Counted, trace_id: str, spans: list[Span]) -> None:
     by_id = {span["spanId"]: span for span in spans}
-    (root,) = (span for span in spans if not span.get("parentSpanId"))
+    root = next((span for span in spans if not span.get("parentSpanId")), None)
+    if root is None:
+        counted.states[trace_id] = "arriving"
+        return
     cut = root["service"] == "svc2"
     counted.states[trace_id] = _state(root, spans)
     tried: defaultdict[str, list[Span]] = defaultdict(list)

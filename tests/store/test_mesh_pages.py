@@ -88,13 +88,13 @@ def test_a_trace_shows_seven_spans_with_sidecars_and_the_hop_records(browser: Br
         page.goto("/traces")
         page.get_by_role("link", name="TalkBidirectional", exact=True).last.click()
         assert [row.split() for row in page.locator("summary .who").all_inner_texts()] == [
-            ["requester", "application,", "outbound"],
-            ["ingress", "gateway,", "outbound"],
-            ["svc1", "sidecar,", "inbound"],
-            ["svc1", "sidecar,", "outbound"],
-            ["svc2", "sidecar,", "inbound"],
-            ["svc2", "sidecar,", "outbound"],
-            ["svc3", "sidecar,", "inbound"],
+            ["requester", "TalkBidirectional", "application,", "outbound"],
+            ["ingress", "TalkBidirectional", "gateway,", "outbound"],
+            ["svc1", "TalkBidirectional", "sidecar,", "inbound"],
+            ["svc1", "TalkBidirectional", "sidecar,", "outbound"],
+            ["svc2", "TalkBidirectional", "sidecar,", "inbound"],
+            ["svc2", "TalkBidirectional", "sidecar,", "outbound"],
+            ["svc3", "TalkBidirectional", "sidecar,", "inbound"],
         ]
         expect(page.get_by_role("region", name="Hop 2: svc2")).to_contain_text("traceparent")
         expect(page.locator(".decision.lost")).to_have_count(0)

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from grpc_tracing.spans.formats import otlp
 from grpc_tracing.store.report import render
+from tests.store import odd
 from tests.store.browsing import violations, watched
 from tests.store.calls import cut_at, new_id, talk_parts
 from tests.store.support import Part, export_request
@@ -41,6 +42,14 @@ def test_it_holds_every_view_and_its_links_lead_to_places_in_it() -> None:
     places = {f"#{attrs['id']}" for _, attrs in page.tags if attrs.get("id")}
     assert page.targets() <= places
     assert {f"#trace-{trace_id}" for trace_id in (WHOLE, UPPER, LOWER)} <= page.targets()
+
+
+def test_a_linked_trace_that_is_not_in_the_file_is_named_and_no_link() -> None:
+    linked = new_id(16)
+    made = odd.told(linked)
+    page = Text(render([otlp.to_json(group.SerializeToString() for group in made.request.resource_spans)]))
+    assert linked in page.text
+    assert f"#trace-{linked}" not in page.targets()
 
 
 def test_a_documents_spans_may_come_in_parts_and_it_is_left_as_it_was() -> None:

@@ -29,6 +29,8 @@ RATE = 30
 CALLS = 500
 TORN_EACH = 10
 """One call of so many loses its headers at svc2."""
+KEPT = 600
+"""Traces that the store keeps: some more than the calls leave."""
 FAULTS = ("svc1=abort:UNAVAILABLE:5%", "svc3=abort:INTERNAL:3%")
 
 
@@ -54,7 +56,7 @@ def busy_mesh(calls: int = CALLS) -> Iterator[tuple[Mesh, list[Made]]]:
     """A mesh whose store holds all spans of these calls: the ingress tries again what svc1's sidecar refuses."""
     hop = f"svc2='{sys.executable}' -m tests.mesh.told_hop"
     faults = [word for fault in FAULTS for word in ("--faults", fault)]
-    with mesh("--run", hop, *faults) as one:
+    with mesh("--run", hop, "--max-traces", str(KEPT), *faults) as one:
         # A thread of its own: Playwright's loop runs in the test's.
         with ThreadPoolExecutor(1) as thread:
             made = thread.submit(lambda: asyncio.run(_calls(one.target, calls))).result()
@@ -104,10 +106,15 @@ async def _until_error(call: Any) -> Any:
 
 def _export(one: Mesh, made: list[Made]) -> None:
     """The requester's own spans, all at once, as an exporter in its process sends them."""
-    url = f"{one.facts['otlp_http']}/v1/traces"
     body = b"".join(
         export_request(call.trace_id, [_root(call)], start_ns=call.began_ns).SerializeToString() for call in made
     )
+    send(one, body)
+
+
+def send(one: Mesh, body: bytes) -> None:
+    """Spans to the mesh's store, by OTLP."""
+    url = f"{one.facts['otlp_http']}/v1/traces"
     answer = httpx.post(url, content=body, headers={"content-type": "application/x-protobuf"}, trust_env=False)
     assert answer.status_code == httpx.codes.OK, answer.text
 

@@ -201,11 +201,12 @@ def _spans_of(group: ResourceSpans) -> Iterator[Span]:
     facts = dict(resource)
     service, version = facts.get("service.name", "unknown"), facts.get("service.version", "")
     for scope in group.scope_spans:
+        named = sys.intern(f"{scope.scope.name} {scope.scope.version}".strip())
         for span in scope.spans:
-            yield _read_span(span, resource, sys.intern(service), sys.intern(version))
+            yield _read_span(span, resource, sys.intern(service), sys.intern(version), named)
 
 
-def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version: str) -> Span:
+def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version: str, scope: str) -> Span:
     attributes = read_attributes(span.attributes)
     return Span(
         trace_id=span.trace_id.hex(),
@@ -224,6 +225,8 @@ def _read_span(span: trace_pb2.Span, resource: Attributes, service: str, version
         resource=resource,
         events=tuple(Event(e.name, e.time_unix_nano, read_attributes(e.attributes)) for e in span.events),
         links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),
+        scope=scope,
+        dropped=(span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count),
     )
 
 
@@ -237,11 +240,13 @@ def read_json(document: Any) -> Iterator[Span]:
         facts = dict(resource)
         service, version = facts.get("service.name", "unknown"), facts.get("service.version", "")
         for scope in group.get("scopeSpans") or ():
+            named = scope.get("scope") or {}
+            maker = sys.intern(f"{_json_text(named.get('name'))} {_json_text(named.get('version'))}".strip())
             for span in scope.get("spans") or ():
-                yield _json_span(span, resource, sys.intern(service), sys.intern(version))
+                yield _json_span(span, resource, sys.intern(service), sys.intern(version), maker)
 
 
-def _json_span(span: dict[str, Any], resource: Attributes, service: str, version: str) -> Span:
+def _json_span(span: dict[str, Any], resource: Attributes, service: str, version: str, scope: str) -> Span:
     attributes = _json_attributes(span.get("attributes"))
     known = dict(attributes)
     status = span.get("status") or {}
@@ -264,6 +269,12 @@ def _json_span(span: dict[str, Any], resource: Attributes, service: str, version
             for e in span.get("events") or ()
         ),
         links=tuple((_json_id(link.get("traceId")), _json_id(link.get("spanId"))) for link in span.get("links") or ()),
+        scope=scope,
+        dropped=(
+            int(span.get("droppedAttributesCount") or 0),
+            int(span.get("droppedEventsCount") or 0),
+            int(span.get("droppedLinksCount") or 0),
+        ),
     )
 
 

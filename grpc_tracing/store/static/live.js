@@ -1,10 +1,12 @@
-// Keeps a page current: at each event of the store it fetches the page again and puts the new parts in place.
+// Keeps a page current: at each event of the store it fetches the page again and changes what is not the same.
 "use strict";
 
 const button = document.getElementById("live");
 const label = document.getElementById("live-text");
+const gone = document.getElementById("gone");
 const PAUSE_MS = 1000; // at most one fetch a second, however much comes in
 const RETRY_MS = 5000;
+const NOT_KEPT = 204; // the store's answer where what this page shows has been dropped
 
 let events = null;
 let paused = false;
@@ -16,19 +18,79 @@ function say(text, state) {
   button.dataset.state = state;
 }
 
-// What the reader opened and where the keyboard stands survive the exchange.
-function exchange(old, fresh) {
-  const open = new Set([...old.querySelectorAll("details[open]")].map((one) => one.id));
-  const place = document.activeElement;
-  const summary = place && place.tagName === "SUMMARY" ? place.parentElement.id : null;
-  const href = place && place.closest("a") && old.contains(place) ? place.closest("a").getAttribute("href") : null;
-  for (const one of fresh.querySelectorAll("details")) one.open = open.has(one.id);
-  const scrolled = [...old.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
-  old.replaceWith(fresh);
-  [...fresh.querySelectorAll(".scroll")].forEach((one, index) => { one.scrollLeft = scrolled[index] || 0; });
-  const target = summary ? fresh.querySelector(`#${CSS.escape(summary)} > summary`)
-    : href ? fresh.querySelector(`a[href="${CSS.escape(href)}"]`) : null;
-  if (target) target.focus({ preventScroll: true });
+// Whether the reader has marked something in here: a change would take it away.
+function marked(element) {
+  const selection = document.getSelection();
+  return selection && !selection.isCollapsed && selection.containsNode(element, true);
+}
+
+const named = (node) => node.nodeType === Node.ELEMENT_NODE && (node.id || node.dataset.key) || "";
+
+function alike(old, fresh) {
+  return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && named(old) === named(fresh);
+}
+
+// Nodes stay where they are: what is open stays open, and focus, marks and scrolling stay with what they belong to.
+function patch(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  patchChildren(old, fresh);
+}
+
+const classOf = (node) => node.getAttribute?.("class");
+
+// Among the nodes from here on that have no name, the first of the same kind.
+function next(at, wanted) {
+  for (let node = at; node; node = node.nextSibling) {
+    if (!named(node) && alike(node, wanted) && classOf(node) === classOf(wanted)) return node;
+  }
+  return null;
+}
+
+function patchChildren(old, fresh) {
+  const kept = new Set([...fresh.childNodes].map(named));
+  const known = new Map([...old.childNodes].filter(named).map((node) => [named(node), node]));
+  for (const [name, node] of known) if (!kept.has(name)) node.remove();
+  let at = old.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const same = named(wanted) ? known.get(named(wanted)) : next(at, wanted);
+    if (!same || !alike(same, wanted)) {
+      old.insertBefore(document.importNode(wanted, true), at);
+      continue;
+    }
+    while (!named(wanted) && at !== same) at = passed(at);
+    if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
+    patch(same, wanted);
+  }
+  while (at) {
+    const after = at.nextSibling;
+    at.remove();
+    at = after;
+  }
+}
+
+// What has a name may be wanted later on.
+function passed(node) {
+  const after = node.nextSibling;
+  if (!named(node)) node.remove();
+  return after;
+}
+
+function show(page) {
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(old.id);
+    if (!fresh) continue;
+    if (marked(old)) due = true; else patch(old, fresh);
+  }
+  if (due && !paused) say("Waits: text is selected", "live");
 }
 
 async function refresh() {
@@ -36,21 +98,24 @@ async function refresh() {
   due = false;
   busy = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const old of document.querySelectorAll("[data-live]")) {
-      const fresh = page.getElementById(old.id);
-      if (!fresh) continue;
-      const imported = document.importNode(fresh, true);
-      const closed = old.cloneNode(true);
-      for (const one of closed.querySelectorAll("details")) one.open = false;
-      if (!closed.isEqualNode(imported)) exchange(old, imported);
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "x-live": "1" } });
+    if (answer.status === NOT_KEPT) {
+      if (gone) gone.hidden = false;
+    } else {
+      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     }
   } catch {
     // The stream tells when the store is back.
   }
-  setTimeout(() => { busy = false; if (due) refresh(); }, PAUSE_MS);
+  setTimeout(() => { busy = false; if (due && !document.getSelection()?.toString()) refresh(); }, PAUSE_MS);
 }
+
+// What waited for the end of a selection goes on.
+document.addEventListener("selectionchange", () => {
+  if (paused || !due || busy || document.getSelection()?.toString()) return;
+  if (events && events.readyState === EventSource.OPEN) say("Live", "live");
+  refresh();
+});
 
 function listen() {
   const own = events = new EventSource("/events");
