@@ -17,9 +17,11 @@ from grpc_tracing.store import views, views_audit
 from grpc_tracing.store.auditing import Auditor
 from grpc_tracing.store.calls import Call, CallLog
 from grpc_tracing.store.query import parse_duration
-from grpc_tracing.store.store import TraceStore, settled
+from grpc_tracing.store.store import TraceStore, read_trace, settled
 from grpc_tracing.store.summary import Summary
+from grpc_tracing.store.suspects import Suspects, suspects
 from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
+from grpc_tracing.store.views_call import CallView, call_view, chosen
 from grpc_tracing.store.wholeness import Judged
 
 if TYPE_CHECKING:
@@ -177,11 +179,29 @@ class Pages:
         if trace is None:
             return await self._gone(request, trace_id)
 
-        def view() -> views.TraceView:
-            by_id = {one.trace_id: one for one in seen.summaries}
-            return views.trace_view(trace, by_id, seen.statuses()[trace_id], reported=reported)
+        by_id = {one.trace_id: one for one in seen.summaries}
+        status = await asyncio.to_thread(lambda: seen.statuses()[trace_id])
+        call = await self._call(by_id, status, trace_id)
 
-        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces")
+        def view() -> views.TraceView:
+            return views.trace_view(trace, by_id, status, reported=reported)
+
+        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces", call=call)
+
+    async def _call(self, by_id: Mapping[str, Summary], status: TraceStatus, trace_id: str) -> CallView:
+        own = by_id[trace_id]
+        # By time only where nothing certain joins anything: the audit takes time.
+        judged = self._auditor.latest() if not status.torn and (own.calls.begun or own.calls.entries) else None
+        known = await asyncio.to_thread(suspects, own, by_id.values(), judged.audit) if judged else Suspects()
+        near = [one for pair in known.sure for one in (pair.above, pair.below) if one != trace_id]
+        others = dict.fromkeys([*status.siblings, *near])
+        ids, left_out = chosen(own, [by_id[one] for one in others if one in by_id])
+        held = [self._store.chunks(one) for one in ids]
+
+        def view() -> CallView:
+            return call_view([read_trace(chunks) for chunks in held if chunks], status, known, left_out)
+
+        return await asyncio.to_thread(view)
 
     async def events(self, request: Request) -> Response:
         trace_id, span_id = request.path_params["trace_id"].lower(), request.path_params["span_id"].lower()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from grpc_tracing.spans.model import Event, Kind
 from grpc_tracing.spans.tree import Trace
+from grpc_tracing.store.fixes import Fix, fix
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
 from grpc_tracing.store.render import plural
 from grpc_tracing.store.stats import PathRow, paths
@@ -26,6 +27,7 @@ class Cut:
     service: str
     count: int
     forwards: bool
+    fix: Fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def _notes(graph: Topology) -> dict[Key, str]:
 def _cuts(graph: Topology, summaries: Sequence[Summary]) -> Iterable[Cut]:
     lost = {top.node for one in summaries for top in one.tops if top.kind is Kind.CLIENT and not top.orphan}
     for service, count in graph.pieces.items():
-        yield Cut(service, count, service in lost)
+        yield Cut(service, count, service in lost, fix())
 
 
 @dataclass(frozen=True, slots=True)
