@@ -16,6 +16,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 VERDICTS = ("connected", "broken", "failed", "unproven")
@@ -34,15 +35,12 @@ _BLOWUP = 8
 class Header:
     """A header that a hop received, and the hop's decision in the words of its record: forwarded, left_out …
 
-    `fate` is what the JSON calls it. A value of which only the first bytes or none are here has its `length` in bytes,
-    and its SHA-256 or the first bytes of it in hex.
+    `fate` is what the JSON calls it.
     """
 
     key: str
     value: str
     decision: str
-    length: int = 0
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +122,7 @@ def _hop(document: Any) -> Hop:
 def _header(document: Any) -> Header:
     if not isinstance(document, dict):
         raise ValueError("headers is a list of objects")
-    length, digest = document.get("length"), _text(document, "sha256")
-    return Header(
-        _text(document, "key"),
-        _text(document, "value"),
-        _text(document, "fate"),
-        length if isinstance(length, int) and length > 0 else 0,
-        digest if re.fullmatch("([0-9a-f]{2})*", digest) else "",
-    )
+    return Header(_text(document, "key"), _text(document, "value"), _text(document, "fate"))
 
 
 def _text(document: dict[str, Any], key: str) -> str:
@@ -158,6 +149,7 @@ class CallLog:
         self.limits = (calls, size)
         self.size = 0
         self.dropped = 0
+        self.added = 0
         self._calls: deque[tuple[Call, int]] = deque()
 
     def __len__(self) -> int:
@@ -167,12 +159,17 @@ class CallLog:
         """The newest first."""
         return (call for call, _ in reversed(self._calls))
 
+    def newest(self, count: int) -> tuple[Call, ...]:
+        """So many at most, the newest first."""
+        return tuple(islice(self, count))
+
     def add(self, calls: tuple[Call, ...], length: int) -> None:
         """`length` is that of the JSON they came in, which tells what they take."""
         for call in calls:
             size = 1024 + length * _BLOWUP // len(calls)
             self._calls.append((call, size))
             self.size += size
+        self.added += len(calls)
         self._make_room()
 
     def _make_room(self) -> None:

@@ -1,13 +1,14 @@
 """The topology as a picture: which nodes and edges there are, and where they stand. Pure geometry, no SVG."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grpc_tracing.spans.tree import Edge
-from grpc_tracing.store.stats import Load, by_key
-from grpc_tracing.store.summary import Summary
-from grpc_tracing.store.trace_status import TraceStatus
+import numpy as np
+
+from grpc_tracing.store.chosen import Chosen, Path, groups
+from grpc_tracing.store.frame import Names
+from grpc_tracing.store.stats import Load
 
 # Sizes in pixels. A gap holds an edge's label.
 NODE_WIDTH, NODE_HEIGHT = 132, 56
@@ -38,24 +39,35 @@ class Topology:
     pieces: dict[str, int]
 
 
-def topology(summaries: Iterable[Summary], statuses: Mapping[str, TraceStatus]) -> Topology:
+def topology(chosen: Chosen) -> Topology:
     """What called what in these traces; pieces whose caller is missing stand apart."""
     nodes: dict[Key, None] = {}
-    pieces: dict[str, int] = {}
-    calls: list[tuple[tuple[Key, Key], Edge]] = []
-    for summary in summaries:
-        cut = statuses[summary.trace_id].cut
-        bands = [top.node if off else "" for top, off in zip(summary.tops, cut, strict=True)]
-        nodes |= {(band, top.node): None for band, top in zip(bands, summary.tops, strict=True)}
-        for band in filter(None, set(bands)):
-            pieces[band] = pieces.get(band, 0) + 1
-        calls += [(((bands[e.piece], e.caller), (bands[e.piece], e.callee)), e) for e in summary.edges]
-    nodes |= {key: None for pair, _ in calls for key in pair}
-    links = tuple(Link(caller, callee, load) for (caller, callee), load in by_key(calls).items())
+    pieces: Counter[str] = Counter()
+    for code, count in chosen.used("tops").items():
+        tops = [(top.node if top.cut else "", top.node) for top in chosen.table.pieces[code]]
+        nodes |= dict.fromkeys(tops)
+        pieces.update(dict.fromkeys(filter(None, {band for band, _ in tops}), count))
+    links = tuple(_links(chosen))
+    nodes |= {key: None for link in links for key in (link.caller, link.callee)}
     # By name and not by time: a picture that is drawn anew at each call must not move.
     layers = _layers(tuple(nodes), links)
     ordered = sorted(links, key=lambda link: (link.caller[0], layers[link.caller], link.caller, link.callee))
-    return Topology(tuple(sorted(nodes)), tuple(ordered), pieces)
+    return Topology(tuple(sorted(nodes)), tuple(ordered), dict(pieces))
+
+
+def _links(chosen: Chosen) -> Iterator[Link]:
+    """Paths that end in the same call make one link."""
+    places, inverse = np.unique(chosen.places, return_inverse=True)
+    pairs: Names[tuple[Key, Key]] = Names()
+    codes = [pairs.code(_ends(chosen.path(place))) for place in places]
+    for code, group in groups(chosen, np.array(codes, np.int32)[inverse]).items():
+        caller, callee = pairs.values[code]
+        yield Link(caller, callee, group.load)
+
+
+def _ends(path: Path) -> tuple[Key, Key]:
+    band = path.nodes[0] if path.cut else ""
+    return (band, path.nodes[-2]), (band, path.nodes[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from grpc_tracing.spans.formats.otlp import Chunk, read_chunk
 from grpc_tracing.spans.tree import Trace, assemble
 from grpc_tracing.store.summary import Summary, summarize
 
-# What Python keeps beside the spans' own bytes, measured with tracemalloc: the entry with its dictionary slots, and
-# per span the bytes object and the span's share of the summary.
-TRACE_OVERHEAD = 1536
+# What Python keeps beside the spans' own bytes, measured with tracemalloc: the entry with its dictionary slots, the
+# trace's status and its rows in the pages' columns, and per span the bytes object and its share of the summary.
+TRACE_OVERHEAD = 3072
 SPAN_OVERHEAD = 448
 # Traces summarized without a break.
 _AT_ONCE = 32
@@ -60,6 +60,7 @@ class TraceStore:
         self._dropped: dict[str, None] = {}
         self._unsettled: dict[str, None] = {}
         self._watchers: list[Callable[[], None]] = []
+        self._followers: list[tuple[Callable[[Summary], None], Callable[[str], None]]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,6 +68,10 @@ class TraceStore:
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Called after each addition."""
         self._watchers.append(watcher)
+
+    def follow(self, taken: Callable[[Summary], None], dropped: Callable[[str], None]) -> None:
+        """`taken` gets each summary that is made, `dropped` the id of each trace that is no longer kept."""
+        self._followers.append((taken, dropped))
 
     def add(self, chunks: Iterable[Chunk]) -> None:
         """Takes the spans in and makes room for them."""
@@ -115,6 +120,8 @@ class TraceStore:
             if entry.summary is None or entry.summary.calls.begun:
                 self.lost_ns = max(self.lost_ns, entry.changed_ns)
             self._remember_dropped(trace_id)
+            for _, dropped in self._followers:
+                dropped(trace_id)
 
     def _remember_dropped(self, trace_id: str) -> None:
         self._dropped[trace_id] = None
@@ -133,7 +140,7 @@ class TraceStore:
     def trace(self, trace_id: str) -> Trace | None:
         """The assembled trace, or None where it is not here."""
         chunks = self.chunks(trace_id)
-        return read_trace(chunks) if chunks else None
+        return _assemble(chunks) if chunks else None
 
     def summaries(self) -> Iterator[Summary]:
         """Of every trace, the newest first."""
@@ -153,7 +160,9 @@ class TraceStore:
         entry = self._entries[trace_id]
         self._unsettled.pop(trace_id, None)
         if entry.summary is None:
-            entry.summary = summarize(read_trace(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
+            entry.summary = summarize(_assemble(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
+            for taken, _ in self._followers:
+                taken(entry.summary)
         return entry.summary
 
 
@@ -165,6 +174,5 @@ async def settled(store: TraceStore) -> None:
         await asyncio.sleep(0)
 
 
-def read_trace(chunks: Iterable[bytes]) -> Trace:
-    """Of at least one chunk."""
+def _assemble(chunks: Iterable[bytes]) -> Trace:
     return assemble(span for chunk in chunks for span in read_chunk(chunk))

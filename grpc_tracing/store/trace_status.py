@@ -1,19 +1,17 @@
 """The status of a trace: whole, not shown whole, broken, failed or still arriving, why, and what else its call left."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from grpc_tracing.spans.model import Kind
 from grpc_tracing.store.calls import Call
+from grpc_tracing.store.register import Register
 from grpc_tracing.store.summary import Summary
 from grpc_tracing.store.wholeness import Customs, Judged
 
 # The proxies of a call report one after the other; until then a trace that lacks a span is not called broken.
 ARRIVING_NS = 1_500_000_000
-# More traces share a request id only where a caller sends the same one always: they are no pieces of one call.
-_MOST_PIECES = 100
 
 
 class State(StrEnum):
@@ -58,19 +56,20 @@ class Known:
 
 def trace_statuses(summaries: Iterable[Summary], known: Known) -> dict[str, TraceStatus]:
     """By trace id, for all of these summaries."""
-    by_id = {summary.trace_id: summary for summary in summaries}
-    noted = _noted(known.calls)
-    groups = _groups(by_id, noted)
-    paired = {trace_id for trace_id, one in by_id.items() if _is_paired(one, groups[trace_id])}
-    judge = _Judge(known, Customs(by_id.values(), paired, known.judged), paired)
-    own = {trace_id: judge.own(one, noted.get(trace_id) or _by_request(one, noted)) for trace_id, one in by_id.items()}
-    return {trace_id: judge.status(one, groups[trace_id], own) for trace_id, one in by_id.items()}
+    register = Register(summaries, known.calls)
+    judge = judge_of(register, known)
+    return {trace_id: judge.status(one) for trace_id, one in register.by_id.items()}
 
 
-def _is_paired(summary: Summary, group: tuple[Summary, ...]) -> bool:
-    """Whether it was begun by a service that another trace with its request id entered."""
-    begun = {one.service for one in summary.calls.begun}
-    return any(entry.service in begun for other in group if other is not summary for entry in other.calls.entries)
+Pace = Callable[[Iterable[Summary]], Iterable[Summary]]
+"""Gives the same, and lets others work in between."""
+
+
+def judge_of(register: Register, known: Known, pace: Pace = iter) -> "Judge":
+    """One who knows the customs of all traces there."""
+    for one in pace(register.by_id.values()):
+        register.pair(one)
+    return Judge(known, Customs(pace(register.by_id.values()), register.paired, known.judged), register)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,15 @@ class _Own:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
+class Judge:
+    """Judges a trace by the customs of all; the register may have grown since these were taken."""
+
     known: Known
     customs: Customs
-    paired: Collection[str]
+    register: Register
 
-    def own(self, summary: Summary, call: Call | None) -> _Own:
+    def _own(self, summary: Summary) -> _Own:
+        call = self.register.call(summary)
         cut = self._cut(summary, call)
         return _Own(call, cut, tuple(_breaks(summary, cut)), tuple(self._doubts(summary, call, cut)))
 
@@ -103,7 +105,9 @@ class _Judge:
         """Whether it is the rest of a call that came into the service that began it."""
         here = [one for one in summary.calls.begun if one.target and one.service in self.customs.served]
         told = call is not None and call.verdict == "broken" and summary.trace_id in call.trace_ids
-        return bool(here) and (summary.trace_id in self.paired or told or any(map(self.customs.follows_a_call, here)))
+        return bool(here) and (
+            summary.trace_id in self.register.paired or told or any(map(self.customs.follows_a_call, here))
+        )
 
     def _doubts(self, summary: Summary, call: Call | None, cut: tuple[bool, ...]) -> Iterator[str]:
         if call and call.verdict == "connected":
@@ -119,11 +123,12 @@ class _Judge:
         if not cut[0]:
             yield from self.customs.doubts(summary)
 
-    def status(self, summary: Summary, group: tuple[Summary, ...], own: Mapping[str, _Own]) -> TraceStatus:
-        mine = own[summary.trace_id]
+    def status(self, summary: Summary) -> TraceStatus:
+        """Of a trace of the register."""
+        mine, group = self._own(summary), self.register.group(summary)
         siblings = tuple(other.trace_id for other in group if other is not summary)
         told = mine.call is not None and mine.call.verdict == "broken"
-        torn = any(one.trace_id in self.paired for one in group) or (told and len(group) > 1)
+        torn = any(one.trace_id in self.register.paired for one in group) or (told and len(group) > 1)
         breaks = list(mine.breaks)
         if torn:
             breaks.append(f"One call left {len(group)} traces behind; this is one of them")
@@ -154,38 +159,3 @@ def _breaks(summary: Summary, cut: tuple[bool, ...]) -> Iterator[str]:
             yield f"{top.node} names a parent span that never came: its caller left no span"
         elif top.kind is not Kind.SERVER:
             yield f"{top.node} called on without the trace headers: the trace begins at its outbound call"
-
-
-def _noted(calls: Iterable[Call]) -> dict[str, Call]:
-    """Calls by trace id and by request id; the newest note wins."""
-    noted: dict[str, Call] = {}
-    for call in calls:
-        for key in (*call.trace_ids, f"request {call.request_id}" if call.request_id else ""):
-            noted.setdefault(key, call)
-    return noted
-
-
-def _by_request(summary: Summary, noted: dict[str, Call]) -> Call | None:
-    return next((noted[key] for key in _request_keys(summary) if key in noted), None)
-
-
-def _request_keys(summary: Summary) -> list[str]:
-    return [f"request {request_id}" for request_id in summary.request_ids]
-
-
-def _groups(by_id: dict[str, Summary], noted: dict[str, Call]) -> dict[str, tuple[Summary, ...]]:
-    """Each trace's call: the traces that share a request id, or that the requester noted together; itself too."""
-    members: dict[str, dict[str, None]] = defaultdict(dict)
-    for trace_id, summary in by_id.items():
-        for key in _request_keys(summary):
-            members[key][trace_id] = None
-    groups: dict[str, tuple[Summary, ...]] = {}
-    for trace_id, summary in by_id.items():
-        found = {trace_id: None}
-        for key in _request_keys(summary):
-            if len(members[key]) <= _MOST_PIECES:
-                found |= members[key]
-        if trace_id in noted:
-            found |= dict.fromkeys(other for other in noted[trace_id].trace_ids if other in by_id)
-        groups[trace_id] = tuple(sorted((by_id[other] for other in found), key=lambda piece: piece.start_ns))
-    return groups

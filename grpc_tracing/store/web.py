@@ -20,8 +20,10 @@ from grpc_tracing.store.forward import Forwarder
 from grpc_tracing.store.hosts import AllowedHosts
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.pages import Pages
-from grpc_tracing.store.receive import CALLS, Receiver, reason_of
+from grpc_tracing.store.receive import Receiver
+from grpc_tracing.store.standing import Standing
 from grpc_tracing.store.store import TraceStore
+from grpc_tracing.store.wholeness import judged_of
 
 # Calls are small beside spans: an eighth of the spans' memory holds as many.
 _CALLS_SHARE = 8
@@ -51,7 +53,9 @@ def application(
     def state() -> dict[str, object]:
         return status(store, receiver, calls, forwarder)
 
-    pages = Pages(store, calls, Auditor(store, changes), render.environment(), state)
+    auditor = Auditor(store, changes)
+    standing = Standing(store, calls, lambda: judged_of(auditor.last), changes)
+    pages = Pages(store, standing, auditor, render.environment(), state)
 
     async def health(_: Request) -> Response:
         return JSONResponse(state())
@@ -86,10 +90,10 @@ async def _note(request: Request, calls: CallLog, receiver: Receiver, changes: C
         async with receiver.bodies.read(request) as body:
             calls.add(await read_calls(body), len(body))
     except RefusedError as error:
-        receiver.refuse(CALLS, reason_of(error))
+        receiver.refused["calls"] += 1
         return JSONResponse({"error": str(error)}, error.status, error.headers)
     except (ClientDisconnect, ValueError) as error:
-        receiver.refuse(CALLS, reason_of(error))
+        receiver.refused["calls"] += 1
         return JSONResponse({"error": str(error)}, 400)
     changes.tell()
     return Response(status_code=202)

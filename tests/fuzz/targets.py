@@ -21,12 +21,17 @@ from grpc_tracing.headers.families import HOP_RECORD
 from grpc_tracing.spans.formats import otlp, zipkin
 from grpc_tracing.spans.formats.otlp import MalformedError
 from grpc_tracing.store import render, traceql, views
+from grpc_tracing.store.asking import Form, Range
 from grpc_tracing.store.calls import Call, CallLog, parse_calls
-from grpc_tracing.store.pages import Form, PageLinks
+from grpc_tracing.store.chosen import Chosen
+from grpc_tracing.store.frame import Frame
+from grpc_tracing.store.listing import Filter, list_view
+from grpc_tracing.store.pages import PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
 from grpc_tracing.store.receive import Chunks, Receiver
 from grpc_tracing.store.store import Limits, TraceStore
 from grpc_tracing.store.trace_status import Known, trace_statuses
+from grpc_tracing.store.views_many import paths_view, topology_view
 from protos import hop_pb2
 from tests.client.evidence import answer
 from tests.store.calls import talk_parts
@@ -55,9 +60,10 @@ def intake(parse: Callable[[bytes], ExportTraceServiceRequest]) -> Target:
 def show(store: TraceStore, page: object) -> None:
     summaries = tuple(store.summaries())
     statuses = trace_statuses(summaries, Known(_NOW))
-    views.topology_view(summaries, statuses, _NOW)
-    views.list_view(summaries, statuses, views.Filter(state="broken"), 1)
-    views.paths_view(summaries, statuses, "")
+    among = Chosen.of(summaries, statuses)
+    topology_view(among, _NOW)
+    list_view(among, statuses, Filter(state="broken"))
+    paths_view(among, "")
     by_id = {one.trace_id: one for one in summaries}
     for trace_id in tuple(by_id)[:1]:
         trace = store.trace(trace_id)
@@ -85,11 +91,13 @@ def queries() -> Target:
     trace, summaries = store.trace(_TRACE), tuple(store.summaries())
     statuses = trace_statuses(summaries, Known(_NOW))
     assert trace
+    table = Frame.of(summaries, statuses).table()
 
     def ask(query: bytes) -> None:
         scope = {"type": "http", "query_string": quote_from_bytes(query, safe="&=%+").encode(), "headers": []}
-        form = Form(Request(scope))
-        views.list_view(summaries, statuses, form.filter, form.page)
+        form, at = Form.of(Request(scope).query_params), Range.of(Request(scope).query_params)
+        among = Chosen(table, table.since(*at.bounds(_NOW)))
+        list_view(among, statuses, form.filter, form.page, sort=form.sort)
         with suppress(BadParameterError):
             matches(trace, parse_query(QueryParams(query.decode("latin-1"))))
         with suppress(traceql.TraceQlError):

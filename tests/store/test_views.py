@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,37 +11,48 @@ from hypothesis import strategies as st
 from grpc_tracing.spans.model import Event, Kind, Span
 from grpc_tracing.spans.tree import Edge, assemble
 from grpc_tracing.store import render
+from grpc_tracing.store.chosen import Chosen, groups
+from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import NODE_HEIGHT, NODE_WIDTH, Picture, Topology, layout, topology
-from grpc_tracing.store.stats import PathRow, load, paths, percentile
+from grpc_tracing.store.listing import Filter, list_view
+from grpc_tracing.store.stats import percentile
 from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.trace_status import State
-from grpc_tracing.store.views import Filter, events_view, list_view, paths_view, topology_view
+from grpc_tracing.store.views import events_view
+from grpc_tracing.store.views_many import paths_view, topology_view
 from grpc_tracing.store.waterfall import MOST_EVENTS, MOST_ROWS, SCALE, waterfall
 from tests.spans.test_tree import CHAIN, GRAPHS, span
-from tests.store.test_trace_status import LOWER, UPPER, WHOLE, stand, summary
+from tests.store.test_trace_status import LATER, LOWER, UPPER, WHOLE, stand, summary
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 50), (95, 95), (99, 99), (1, 1)])
 def test_percentiles_are_measured_values(percent: int, value: int) -> None:
-    assert percentile(list(range(1, 101)), percent) == value
-    assert percentile([7], percent) == 7
+    assert percentile(np.arange(1, 101), percent) == value
+    assert percentile(np.array([7]), percent) == 7
 
 
 def edge(took: int, *, error: bool = False) -> Edge:
     return Edge(("a", "b"), 0, took, took, error, seen=True)
 
 
+def chosen(*summaries: Summary, now: int = LATER) -> Chosen:
+    return Chosen.of(summaries, stand(*summaries, now=now))
+
+
 def test_a_load_counts_calls_errors_and_latencies() -> None:
-    one = load([edge(30), edge(10, error=True), edge(20), edge(40)])
-    assert (one.count, one.errors, one.error_rate, one.p50_ns, one.p99_ns) == (4, 1, 0.25, 20, 40)
+    made = replace(WHOLE, edges=(edge(30), edge(10, error=True), edge(20), edge(40)))
+    among = chosen(made)
+    (one,) = groups(among, among.places).values()
+    load = one.load
+    assert (load.count, load.errors, load.error_rate, load.p50_ns, load.p99_ns) == (4, 1, 0.25, 20, 40)
 
 
 def folded(*summaries: Summary) -> tuple[PathRow, ...]:
-    return paths(summaries, stand(*summaries))
+    return paths(chosen(*summaries))
 
 
 def drawn(*summaries: Summary) -> Topology:
-    return topology(summaries, stand(*summaries))
+    return topology(chosen(*summaries))
 
 
 def test_paths_fold_into_a_tree_whose_shares_make_a_whole() -> None:
@@ -68,7 +80,7 @@ def test_a_cut_off_piece_gets_nodes_of_its_own() -> None:
     assert graph.nodes == (*(("", name) for name in whole), ("svc2", "svc2"), ("svc2", "svc3"))
     assert graph.pieces == {"svc2": 1}
     both = [summary("a", *UPPER), summary("b", *LOWER)]
-    (cut,) = topology_view(both, stand(*both), now_ns=0).cuts
+    (cut,) = topology_view(chosen(*both), now_ns=0).cuts
     assert (cut.service, cut.count, cut.forwards) == ("svc2", 1, True)
 
 
@@ -140,10 +152,10 @@ def test_the_list_is_filtered_counted_and_cut_into_pages() -> None:
         Filter(id="nothing"): [],
     }
     for wanted, ids in expected.items():
-        view = list_view(all_of_them, statuses, wanted, page=1)
+        view = list_view(chosen(*all_of_them), statuses, wanted, page=1)
         assert [row.summary.trace_id for row in view.rows] == ids, wanted
         assert view.total == len(ids)
-    second = list_view(all_of_them, statuses, Filter(), page=2, per_page=3)
+    second = list_view(chosen(*all_of_them), statuses, Filter(), page=2, per_page=3)
     assert ([row.summary.trace_id for row in second.rows], second.pages) == (["a"], 2)
     assert second.states == {State.WHOLE: 1, State.BROKEN: 1, State.FAILED: 1, State.UNPROVEN: 1}
 
@@ -152,9 +164,10 @@ def test_what_is_still_arriving_is_in_the_list_and_not_in_the_pictures() -> None
     late = summary("t", *CHAIN[1:], changed=1000)
     statuses = stand(WHOLE, late, now=1001)
     both = [WHOLE, late]
-    assert list_view(both, statuses, Filter(), page=1).total == 2
-    assert paths_view(both, statuses, "").total == 1
-    assert (topology_view(both, statuses, 1001).cuts, topology_view(both, statuses, 1001).arriving) == ((), 1)
+    among = chosen(*both, now=1001)
+    assert list_view(among, statuses, Filter()).total == 2
+    assert paths_view(among, "").total == 1
+    assert (topology_view(among, 1001).cuts, topology_view(among, 1001).arriving) == ((), 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""What the pages of many traces show: pure functions of chosen traces; the templates write their results out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from grpc_tracing.store.chosen import Chosen
+from grpc_tracing.store.folded import PathRow, paths
+from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
+from grpc_tracing.store.listing import Filter
+from grpc_tracing.store.render import plural
+from grpc_tracing.store.trace_status import State
+
+# More kinds of calls than fit above a table.
+_MOST_NAMES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A service at which traces begin that should not. `forwards`: because it called on without the headers."""
+
+    service: str
+    count: int
+    forwards: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyView:
+    """The same picture twice, for wide and for narrow windows; rates count over `minutes`."""
+
+    across: Picture
+    upright: Picture
+    links: tuple[Link, ...]
+    notes: Mapping[Key, str]
+    cuts: tuple[Cut, ...]
+    minutes: float
+    arriving: int
+
+
+def topology_view(chosen: Chosen, now_ns: int) -> TopologyView:
+    """Rates count from the first of these traces on, over a minute at least."""
+    arrived = chosen.without(State.ARRIVING)
+    graph = topology(arrived)
+    starts = arrived.table.traces["start"][arrived.rows]
+    first = int(starts.min()) if len(starts) else now_ns
+    return TopologyView(
+        across=layout(graph, upright=False),
+        upright=layout(graph, upright=True),
+        links=graph.links,
+        notes=_notes(graph),
+        cuts=tuple(_cuts(graph, chosen)),
+        minutes=max(1.0, (now_ns - first) / 60e9),
+        arriving=len(chosen) - len(arrived),
+    )
+
+
+def _notes(graph: Topology) -> dict[Key, str]:
+    """A line below each node's name: how often it was called, or that it is cut off."""
+    notes: dict[Key, str] = {}
+    for key in graph.nodes:
+        count = sum(link.load.count for link in graph.links if link.callee == key)
+        begun = graph.pieces.get(key[0], 0) if key[0] == key[1] else 0
+        notes[key] = f"cut off, {begun:,}×" if begun else plural(count, "call") if count else "begins calls"
+    return notes
+
+
+def _cuts(graph: Topology, chosen: Chosen) -> Iterable[Cut]:
+    lost = {top.node for code in chosen.used("tops") for top in chosen.table.pieces[code] if top.called}
+    for service, count in graph.pieces.items():
+        yield Cut(service, count, service in lost)
+
+
+@dataclass(frozen=True, slots=True)
+class PathsView:
+    """`names` are the kinds of calls to choose from."""
+
+    rows: tuple[PathRow, ...]
+    total: int
+    states: Mapping[State, int]
+    names: tuple[str, ...]
+    arriving: int
+
+
+def paths_view(chosen: Chosen, call: str) -> PathsView:
+    """Of the calls of this name, or of all."""
+    table = chosen.table
+    counts = {table.names[code]: count for code, count in chosen.used("name").items()}
+    called = Filter(call=call).chosen(chosen)
+    arrived = called.without(State.ARRIVING)
+    names = tuple(sorted([name for name in counts if name][:_MOST_NAMES]))
+    return PathsView(paths(arrived), len(arrived), arrived.states, names, len(called) - len(arrived))
