@@ -96,7 +96,7 @@ lint_and_types() {
 }
 
 [ "$chosen" = --rest ] || lint_and_types
-# Three workers for two cores, for tests wait as much as they compute; tests/conftest.py says which stay together.
-workers=$(($(getconf _NPROCESSORS_ONLN) * 3 / 2))
+# Four workers for two cores, for tests wait longer than they compute; tests/conftest.py says which stay together.
+workers=$(($(getconf _NPROCESSORS_ONLN) * 2))
 exec .venv/bin/python -m pytest -n "$workers" --maxprocesses 8 --dist loadgroup \
   --hypothesis-profile "$examples" -m "$marks" "$@"

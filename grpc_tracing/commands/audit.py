@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from grpc_tracing.arguments import Parser
@@ -50,9 +51,12 @@ def _read(made: Parser, given: argparse.Namespace) -> tuple[Ledger, list[str]]:
 
 def _show(audit: Audit, given: argparse.Namespace) -> int:
     """Files first: a pipe that closes early loses none."""
-    files: list[tuple[Path | None, str]] = [(given.junit, junit(audit)), (given.report, audit_report.render(audit))]
-    for path, text in files:
+    files: list[tuple[Path | None, Callable[[Audit], str]]] = [
+        (given.junit, junit),
+        (given.report, audit_report.render),
+    ]
+    for path, text_of in files:
         if path:
-            write_whole(path, text)
+            write_whole(path, text_of(audit))
     sys.stdout.write(json.dumps(audit.document(), indent=2) + "\n" if given.json else table(audit))
     return audit.exit_code

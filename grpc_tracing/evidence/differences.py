@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from grpc_tracing.evidence.notes import Note, note
 from grpc_tracing.evidence.records import Header, HopRecord, contexts
@@ -13,6 +14,13 @@ from grpc_tracing.headers.forwarding import GOES_ON, KEY_ONLY
 from grpc_tracing.headers.reading import TraceContext, same_trace
 
 _UNCHECKED = frozenset({REQUEST_ID})  # the edge may rewrite a digit of it
+
+
+class Change(NamedTuple):
+    """What became of one header on its way: the name of a note, and its facts."""
+
+    name: str
+    facts: Mapping[str, object]
 
 
 def sent_headers(metadata: Metadata) -> tuple[Header, ...]:
@@ -33,32 +41,34 @@ def differences(left: Sequence[Header], arrived: Sequence[Header]) -> Iterator[N
 
     A new span id in the same trace is no difference. Values need not be whole.
     """
-    # gRPC's own user-agent is in every record but one that had to give up the bare keys.
-    complete = any(header.decision in KEY_ONLY for header in arrived)
-    read_before, read_after = contexts(tuple(left)), contexts(tuple(arrived))
     for key in dict.fromkeys(header.key for header in left):
-        before = [header for header in left if header.key == key]
-        after = [header for header in arrived if header.key == key]
-        if after and (what := _difference(key, before, after, (read_before.get(key), read_after.get(key)))):
-            yield what
-        elif not after:
-            yield note("lost" if complete else "perhaps-lost", key=key)
+        if what := change(key, left, arrived):
+            yield note(what.name, **what.facts)
 
 
-def _difference(
-    key: str, before: list[Header], after: list[Header], read: tuple[TraceContext | None, TraceContext | None]
-) -> Note | None:
+def change(key: str, left: Sequence[Header], arrived: Sequence[Header]) -> Change | None:
+    """What became of this header, which is among those that left; None where the same arrived."""
+    before = [header for header in left if header.key == key]
+    after = [header for header in arrived if header.key == key]
+    if not after:
+        # gRPC's own user-agent is in every record but one that had to give up the bare keys.
+        complete = any(header.decision in KEY_ONLY for header in arrived)
+        return Change("lost" if complete else "perhaps-lost", {"key": key})
     if any(header.decision in KEY_ONLY for header in after) or _same_values(before, after):
         return None
-    if is_span_key(key) or _one_trace(*read):
+    if is_span_key(key) or _one_trace(contexts(tuple(left)).get(key), contexts(tuple(arrived)).get(key)):
         return None
+    return _difference(key, before, after)
+
+
+def _difference(key: str, before: list[Header], after: list[Header]) -> Change:
     if _folded(before, after):
-        return note("folded", count=len(before), key=key)
+        return Change("folded", {"count": len(before), "key": key})
     if Counter(map(_digest, before)) == Counter(map(_digest, after)):
-        return note("reordered", key=key)
+        return Change("reordered", {"key": key})
     if len(before) == len(after):
-        return note("changed", key=key)
-    return note("other-count", key=key, after=_times(len(after)), before=_times(len(before)))
+        return Change("changed", {"key": key})
+    return Change("other-count", {"key": key, "after": _times(len(after)), "before": _times(len(before))})
 
 
 def _times(count: int) -> str:

@@ -15,7 +15,8 @@ from grpc_tracing.audit.pairs import Pair, pairs
 from grpc_tracing.audit.result import Audit, Service
 from grpc_tracing.audit.traces import NARROW
 from grpc_tracing.spans.formats.otlp import read_chunk
-from grpc_tracing.spans.model import Attributes, Span
+from grpc_tracing.spans.model import Span
+from grpc_tracing.store.fixes import language_of
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.store import TraceStore
 
@@ -55,12 +56,17 @@ class Auditor:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _later: asyncio.Task[None] | None = None
 
+    def latest(self) -> Audited | None:
+        """As `current`, without waiting: None where nothing was judged yet, of which whoever looks is told too."""
+        if self._stale and self._later is None:
+            self._later = asyncio.create_task(self._judge_later())
+        return self._last
+
     async def current(self) -> Audited:
         """Of the spans that are here; where these have changed only a moment ago, of those a moment before."""
         if self._last is None:
             await self._judge()
-        elif self._stale and self._later is None:
-            self._later = asyncio.create_task(self._judge_later())
+        self.latest()
         assert self._last is not None  # noqa: S101 - _judge has just made it
         return self._last
 
@@ -117,7 +123,7 @@ class Auditor:
             for chunk in chunks:
                 spans = list(read_chunk(chunk))
                 ledger.take(spans)
-                if language := _language(spans[0].resource):
+                if language := language_of(spans[0].resource):
                     languages[spans[0].service][language] = None
         ledger.close()
         return Audited(judge(ledger), {name: tuple(found) for name, found in languages.items()}, at_ns)
@@ -143,9 +149,3 @@ def _by_trace(held: Iterable[tuple[str, _Chunks]]) -> Iterator[list[bytes]]:
     for trace_id, chunks in held:
         together[trace_id[-NARROW:]] += chunks
     yield from together.values()
-
-
-def _language(resource: Attributes) -> str:
-    """What the service is written in; Envoy names its own, C++."""
-    facts = dict(resource)
-    return "" if facts.get("telemetry.sdk.name") == "envoy" else facts.get("telemetry.sdk.language", "")

@@ -35,12 +35,15 @@ _BLOWUP = 8
 class Header:
     """A header that a hop received, and the hop's decision in the words of its record: forwarded, left_out …
 
-    `fate` is what the JSON calls it.
+    `fate` is what the JSON calls it. A value of which only the first bytes or none are here has its `length` in bytes,
+    and its SHA-256 or the first bytes of it in hex.
     """
 
     key: str
     value: str
     decision: str
+    length: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,14 @@ def _hop(document: Any) -> Hop:
 def _header(document: Any) -> Header:
     if not isinstance(document, dict):
         raise ValueError("headers is a list of objects")
-    return Header(_text(document, "key"), _text(document, "value"), _text(document, "fate"))
+    length, digest = document.get("length"), _text(document, "sha256")
+    return Header(
+        _text(document, "key"),
+        _text(document, "value"),
+        _text(document, "fate"),
+        length if isinstance(length, int) and length > 0 else 0,
+        digest if re.fullmatch("([0-9a-f]{2})*", digest) else "",
+    )
 
 
 def _text(document: dict[str, Any], key: str) -> str:

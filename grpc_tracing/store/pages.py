@@ -15,8 +15,11 @@ from grpc_tracing.spans.names import fold
 from grpc_tracing.store import listing, views, views_audit, views_many
 from grpc_tracing.store.asking import USUAL, Form, Range, page_number
 from grpc_tracing.store.auditing import Auditor
-from grpc_tracing.store.standing import Standing
-from grpc_tracing.store.store import TraceStore
+from grpc_tracing.store.standing import Seen, Standing
+from grpc_tracing.store.store import TraceStore, read_trace
+from grpc_tracing.store.suspects import Suspects, suspects
+from grpc_tracing.store.trace_status import TraceStatus
+from grpc_tracing.store.views_call import CallView, call_view, chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +136,27 @@ class Pages:
 
         status = seen.statuses[trace_id]
         family = {one: seen.by_id[one] for one in (trace_id, *status.siblings)}
+        call = await self._call(seen, status, trace_id)
 
         def view() -> views.TraceView:
             return views.trace_view(trace, family, status, reported=reported)
 
-        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces")
+        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces", call=call)
+
+    async def _call(self, seen: Seen, status: TraceStatus, trace_id: str) -> CallView:
+        own, by_id = seen.by_id[trace_id], dict(seen.by_id)
+        # By time only where nothing certain joins anything: the audit takes time.
+        judged = self._auditor.latest() if not status.torn and (own.calls.begun or own.calls.entries) else None
+        known = await asyncio.to_thread(suspects, own, by_id.values(), judged.audit) if judged else Suspects()
+        near = [one for pair in known.sure for one in (pair.above, pair.below) if one != trace_id]
+        others = dict.fromkeys([*status.siblings, *near])
+        ids, left_out = chosen(own, [by_id[one] for one in others if one in by_id])
+        held = [self._store.chunks(one) for one in ids]
+
+        def view() -> CallView:
+            return call_view([read_trace(chunks) for chunks in held if chunks], status, known, left_out)
+
+        return await asyncio.to_thread(view)
 
     async def events(self, request: Request) -> Response:
         trace_id, span_id = request.path_params["trace_id"].lower(), request.path_params["span_id"].lower()

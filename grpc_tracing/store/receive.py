@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -27,6 +28,36 @@ from grpc_tracing.store.tail import Tail
 
 BAD_IDS = "a trace id has 16 bytes, a span id 8, and neither is all zero"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+OTLP_GRPC, OTLP_HTTP, ZIPKIN, CALLS = "otlp_grpc", "otlp_http", "zipkin", "calls"
+
+GONE: Final = 499
+"""The status of a request whose sender gave up; HTTP itself has none."""
+
+
+class Reason(StrEnum):
+    """Why a request is not taken: what is wrong with it, or why there was no time for it."""
+
+    UNREADABLE = "unreadable"
+    SLOW = "slow"
+    BUSY = "busy"
+    GONE = "gone"
+
+
+_BY_STATUS: Final = {408: Reason.SLOW, GONE: Reason.GONE, 503: Reason.BUSY}
+
+
+def reason_of(error: Exception) -> Reason:
+    """Of one that a request ended with."""
+    if isinstance(error, ClientDisconnect):
+        return Reason.GONE
+    return _BY_STATUS.get(error.status, Reason.UNREADABLE) if isinstance(error, RefusedError) else Reason.UNREADABLE
+
+
+class Refusal(NamedTuple):
+    """What refused requests are counted by."""
+
+    protocol: str
+    reason: Reason
 
 
 class Kept(NamedTuple):
@@ -66,9 +97,21 @@ class Receiver:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self.bodies = Bodies()
-        self.refused: Counter[str] = Counter()
+        self.refusals: Counter[Refusal] = Counter()
         self.rejected_spans = 0
         self.read_bytes = 0
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Requests by protocol."""
+        found: Counter[str] = Counter()
+        for refusal, count in self.refusals.items():
+            found[refusal.protocol] += count
+        return found
+
+    def refuse(self, protocol: str, reason: Reason) -> None:
+        """Counts a request that is not taken."""
+        self.refusals[Refusal(protocol, reason)] += 1
 
     def take(self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
         """Keeps the spans; those that are not kept are told to the sender as OTLP's partial success.
@@ -89,17 +132,17 @@ class Receiver:
         """`POST /v1/traces`, as OTLP's specification has it."""
         kind = _content_type(request)
         parse = {PROTOBUF: otlp.parse_protobuf, JSON: otlp.parse_json}.get(kind)
-        return await self._answer("otlp_http", request, kind, parse)
+        return await self._answer(OTLP_HTTP, request, kind, parse)
 
     async def zipkin_http(self, request: Request) -> Response:
         """`POST /api/v2/spans`, as Zipkin's API has it."""
         kind = _content_type(request)
-        answer = await self._answer("zipkin", request, kind, zipkin.parse if kind == JSON else None)
+        answer = await self._answer(ZIPKIN, request, kind, zipkin.parse if kind == JSON else None)
         return Response(status_code=202) if answer.status_code == 200 else answer
 
     async def zipkin_v1(self, _: Request) -> Response:
         """`POST /api/v1/spans`, which old tracers use."""
-        self.refused["zipkin"] += 1
+        self.refuse(ZIPKIN, Reason.UNREADABLE)
         return _encode(Status(code=INVALID_ARGUMENT, message=zipkin.V1), JSON, 400)
 
     async def _answer(
@@ -111,20 +154,23 @@ class Receiver:
                     raise RefusedError(415, f"content-type {kind!r} is not known here; use {_known(protocol)}")
                 self.read_bytes += len(body)
                 return _encode(self.take(parse(body)), kind, 200)
-        except ClientDisconnect:
-            error = RefusedError(400, "the body was cut off")
-        except otlp.MalformedError as malformed:
-            error = RefusedError(400, str(malformed))
-        except RefusedError as refused:
-            error = refused
-        self.refused[protocol] += 1
+        except (ClientDisconnect, otlp.MalformedError, RefusedError) as caught:
+            self.refuse(protocol, reason_of(caught))
+            error = _refusal(caught)
         answer = _encode(Status(code=INVALID_ARGUMENT, message=str(error)), kind, error.status)
         answer.headers.update(error.headers)
         return answer
 
 
+def _refusal(error: Exception) -> RefusedError:
+    """As HTTP tells it."""
+    if isinstance(error, RefusedError):
+        return error
+    return RefusedError(400, "the body was cut off" if isinstance(error, ClientDisconnect) else str(error))
+
+
 def _known(protocol: str) -> str:
-    return JSON if protocol == "zipkin" else f"{PROTOBUF} or {JSON}"
+    return JSON if protocol == ZIPKIN else f"{PROTOBUF} or {JSON}"
 
 
 def _content_type(request: Request) -> str:

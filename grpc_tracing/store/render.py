@@ -19,6 +19,7 @@ from grpc_tracing.printable import printable
 # Hues of the style sheet, c0 to c9. The salt keeps the chain's services apart: no two of them share a hue.
 _HUES = 10
 _SALT = b"8"
+STYLES = ("style.css", "seam.css")
 
 
 class Links(Protocol):
@@ -37,14 +38,15 @@ class Links(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The style sheet for a file that holds it itself, and the hash by which the file's policy allows it."""
+    """The style sheets for a file that holds them itself, and the hash by which the file's policy allows it."""
 
     sheet: Markup
     hash: str
 
     @classmethod
     def read(cls) -> Self:
-        text = files("grpc_tracing.store").joinpath("static/style.css").read_text(encoding="utf-8")
+        static = files("grpc_tracing.store").joinpath("static")
+        text = "".join(static.joinpath(name).read_text(encoding="utf-8") for name in STYLES)
         return cls(Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())  # noqa: S704 - ours
 
 
@@ -58,6 +60,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["styles"] = STYLES
     made.filters |= {
         "duration": duration,
         "clock": clock,

@@ -13,7 +13,9 @@ from grpc_tracing.store.chosen import Chosen
 from grpc_tracing.store.listing import Filter, list_view
 from grpc_tracing.store.render import Style, environment
 from grpc_tracing.store.summary import Summary, summarize
+from grpc_tracing.store.suspects import Suspects
 from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
+from grpc_tracing.store.views_call import CallView, call_view, chosen
 from grpc_tracing.store.views_many import paths_view, topology_view
 
 
@@ -54,6 +56,16 @@ def render(
     return _write(title, traces, summaries, noted, trace_statuses(summaries, Known(2**63, tuple(noted))))
 
 
+def _call(
+    traces: Mapping[str, Trace], by_id: Mapping[str, Summary], statuses: Mapping[str, TraceStatus], trace_id: str
+) -> CallView:
+    """The call that left this trace; sewn together beside its first piece alone."""
+    status = statuses[trace_id]
+    first = min([trace_id, *status.siblings], key=lambda one: by_id[one].start_ns)
+    pieces, left_out = chosen(by_id[trace_id], [by_id[one] for one in status.siblings] if first == trace_id else [])
+    return call_view([traces[one] for one in pieces], status, Suspects(), left_out)
+
+
 def _assemble(documents: Iterable[Mapping[str, Any]]) -> dict[str, Trace]:
     chunks: dict[str, list[bytes]] = {}
     for document in documents:
@@ -72,6 +84,7 @@ def _write(
     statuses: Mapping[str, TraceStatus],
 ) -> str:
     by_id = {one.trace_id: one for one in summaries}
+    beside = {trace_id: _call(traces, by_id, statuses, trace_id) for trace_id in by_id}
     chosen = Chosen.of(summaries, statuses)
     end = max((one.start_ns + one.duration_ns for one in summaries), default=0)
     return (
@@ -85,6 +98,7 @@ def _write(
             listing=list_view(chosen, statuses, Filter(), per_page=max(1, len(summaries))),
             paths=paths_view(chosen, ""),
             traces=[views.trace_view(traces[trace_id], by_id, statuses[trace_id]) for trace_id in by_id],
+            calls=beside,
             unseen=[call for call in calls if not any(trace_id in by_id for trace_id in call.trace_ids)],
         )
     )

@@ -140,7 +140,7 @@ class TraceStore:
     def trace(self, trace_id: str) -> Trace | None:
         """The assembled trace, or None where it is not here."""
         chunks = self.chunks(trace_id)
-        return _assemble(chunks) if chunks else None
+        return read_trace(chunks) if chunks else None
 
     def summaries(self) -> Iterator[Summary]:
         """Of every trace, the newest first."""
@@ -160,7 +160,7 @@ class TraceStore:
         entry = self._entries[trace_id]
         self._unsettled.pop(trace_id, None)
         if entry.summary is None:
-            entry.summary = summarize(_assemble(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
+            entry.summary = summarize(read_trace(entry.chunks), changed_ns=entry.changed_ns, cut=entry.cut)
             for taken, _ in self._followers:
                 taken(entry.summary)
         return entry.summary
@@ -174,5 +174,6 @@ async def settled(store: TraceStore) -> None:
         await asyncio.sleep(0)
 
 
-def _assemble(chunks: Iterable[bytes]) -> Trace:
+def read_trace(chunks: Iterable[bytes]) -> Trace:
+    """Of at least one chunk."""
     return assemble(span for chunk in chunks for span in read_chunk(chunk))

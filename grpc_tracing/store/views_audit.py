@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import groupby
 from typing import Final
 
@@ -13,12 +11,11 @@ from grpc_tracing.audit.facts import Fact
 from grpc_tracing.audit.pairs import Pair
 from grpc_tracing.audit.result import CUTTING, Audit, Service, Word
 from grpc_tracing.audit.words import summary, told
+from grpc_tracing.store.fixes import Fix, fix
 
 SCALE: Final = 1000
 """The width of a pair's time axis in its own units."""
 _NARROWEST: Final = 4.0
-_SPELLED: Final = {"python": "Python", "go": "Go", "java": "Java", "nodejs": "Node.js"}
-"""The languages of which there is a fix, as `telemetry.sdk.language` spells them and as people do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +45,6 @@ class Group:
     out: str
     instance: str
     pairs: tuple[Drawn, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Code that mends it, as a file of docs/examples has it."""
-
-    title: str
-    file: str
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fix:
-    """What to do, and the code by language; of one language alone where the spans name it."""
-
-    says: str
-    known: tuple[str, ...]
-    languages: tuple[tuple[str, tuple[Piece, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +81,7 @@ def service_view(service: Service, examples: Sequence[Pair], languages: Iterable
         told(service),
         _shows(service),
         tuple(Group(*key, tuple(_drawn(pair) for pair in group)) for key, group in groups),
-        _fix(service, tuple(languages)) if service.verdict in CUTTING else None,
+        fix(service.where, tuple(languages)) if service.verdict in CUTTING else None,
     )
 
 
@@ -148,33 +127,3 @@ def _bar(span: Fact, what: str, start: int, length: int) -> Bar:
     left = min(SCALE - _NARROWEST, (span.start - start) * SCALE / length)
     width = max(_NARROWEST, min(SCALE - left, (span.end - span.start) * SCALE / length))
     return Bar(span, what, round(left, 1), round(width, 1))
-
-
-def _fix(service: Service, languages: tuple[str, ...]) -> Fix:
-    code = _code()
-    known = tuple(language for language in languages if language in code)
-    wanted = known or tuple(code)
-    named = tuple(_SPELLED.get(language, language) for language in languages)
-    return Fix(_says(service), named, tuple((_SPELLED[language], code[language]) for language in wanted))
-
-
-def _says(service: Service) -> str:
-    match service.where:
-        case "in":
-            return (
-                "Its SDK reads no parent from gRPC's metadata. Instrument the gRPC server, and set the SDK's "
-                "propagator to what the sidecar writes: W3C's traceparent, or B3. Or pass the headers on by hand:"
-            )
-        case "inside":
-            return (
-                "Its SDK loses the context between the call in and the call out. Hand it on where work changes its "
-                "thread or task: contextvars.copy_context().run in Python, Context.taskWrapping(executor) in Java, "
-                "AsyncResource.bind in Node.js, the ctx of the call in Go. Or pass the headers on by hand:"
-            )
-        case _:
-            return "Let each call out carry the trace headers of the call in because of which it is made:"
-
-
-def _code() -> dict[str, tuple[Piece, ...]]:
-    text = files("grpc_tracing.store").joinpath("fixes.json").read_text(encoding="utf-8")
-    return {language: tuple(Piece(**one) for one in pieces) for language, pieces in json.loads(text).items()}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from grpc_tracing.store.chosen import Chosen
+from grpc_tracing.store.fixes import Fix, fix
 from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
 from grpc_tracing.store.listing import Filter
@@ -21,6 +22,7 @@ class Cut:
     service: str
     count: int
     forwards: bool
+    fix: Fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def _notes(graph: Topology) -> dict[Key, str]:
 def _cuts(graph: Topology, chosen: Chosen) -> Iterable[Cut]:
     lost = {top.node for code in chosen.used("tops") for top in chosen.table.pieces[code] if top.called}
     for service, count in graph.pieces.items():
-        yield Cut(service, count, service in lost)
+        yield Cut(service, count, service in lost, fix())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from grpc_tracing.store.forward import Forwarder
 from grpc_tracing.store.hosts import AllowedHosts
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.pages import Pages
-from grpc_tracing.store.receive import Receiver
+from grpc_tracing.store.receive import CALLS, Receiver, reason_of
 from grpc_tracing.store.standing import Standing
 from grpc_tracing.store.store import TraceStore
 from grpc_tracing.store.wholeness import judged_of
@@ -90,10 +90,10 @@ async def _note(request: Request, calls: CallLog, receiver: Receiver, changes: C
         async with receiver.bodies.read(request) as body:
             calls.add(await read_calls(body), len(body))
     except RefusedError as error:
-        receiver.refused["calls"] += 1
+        receiver.refuse(CALLS, reason_of(error))
         return JSONResponse({"error": str(error)}, error.status, error.headers)
     except (ClientDisconnect, ValueError) as error:
-        receiver.refused["calls"] += 1
+        receiver.refuse(CALLS, reason_of(error))
         return JSONResponse({"error": str(error)}, 400)
     changes.tell()
     return Response(status_code=202)

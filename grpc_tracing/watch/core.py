@@ -33,7 +33,7 @@ class Bounds:
     window: float = 600.0
     step: float = 60.0
     settle: float = 15.0
-    spans: int = 200_000
+    spans: int = 100_000
     size: int = 512 * 1024**2
 
 

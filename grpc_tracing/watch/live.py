@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from grpc_tracing.audit.result import Audit, Service, Word
+from grpc_tracing.audit.sampling import Sampling
 from grpc_tracing.audit.words import told
 from grpc_tracing.printable import one_line
 from grpc_tracing.store.receive import BAD_IDS, Kept, Receiver
 from grpc_tracing.watch.core import Dropped, Known
 from grpc_tracing.watch.intake import facts_of
+from grpc_tracing.watch.memory import hand_back
 from grpc_tracing.watch.sight import Sight
 from grpc_tracing.watch.window import Step, judged
 
@@ -60,13 +62,20 @@ class Live:
     async def judge(self, steps: list[Step]) -> None:
         """Beside the event loop: it may take seconds."""
         begun = self.clock()
-        audit = await asyncio.to_thread(judged, steps, self.known.sampling)
+        audit = await asyncio.to_thread(_judged, steps, self.known.sampling)
         before = self.known.audit
         self.known.judge(audit, steps, self.clock() - begun)
         self.succeeded = time.time()
         tell(before, audit)
         for after in self.after:
             await after()
+
+
+def _judged(steps: Sequence[Step], sampling: Sampling | None) -> Audit:
+    """What it took meanwhile is not kept for the next time."""
+    audit = judged(steps, sampling)
+    hand_back()
+    return audit
 
 
 def say(text: str) -> None:

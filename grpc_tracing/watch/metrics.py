@@ -95,9 +95,16 @@ def _freshness(live: Live) -> Iterator[Metric]:
     yield GaugeMetricFamily(f"{_W}_ready", "1 once a window was judged.", float(live.known.audit is not None))
     yield GaugeMetricFamily(f"{_W}_judge_seconds", "What the last judgement took.", live.known.took)
     yield CounterMetricFamily(f"{_W}_bytes", "Bytes of requests, unpacked.", live.receiver.read_bytes)
-    refused = live.receiver.refused
-    yield _counter(f"{_W}_requests_refused", "Requests that could not be read.", "protocol", refused)
+    yield _refused(live)
     yield CounterMetricFamily(f"{_W}_otlp_failures", "Times that --otlp-metrics could not be sent.", live.unsent)
+
+
+def _refused(live: Live) -> Metric:
+    said = "Requests that were not taken: unreadable, slow to come, too many at once, or given up by their sender."
+    made = CounterMetricFamily(f"{_W}_requests_refused", said, labels=("protocol", "reason"))
+    for refusal, count in list(live.receiver.refusals.items()):
+        made.add_metric(refusal, count)
+    return made
 
 
 def _memory(known: Known) -> Iterator[Metric]:

@@ -12,7 +12,6 @@ import pytest
 
 from protos import landing_pb2
 from tests.mesh.support import Mesh, Outcome, call, channel, mesh, talk
-from tests.support.cells import cells
 from tests.support.waiting import wait_for
 
 CONCURRENCY = 6
@@ -123,7 +122,8 @@ def test_two_replicas_of_each_service_share_the_calls(doubled: Mesh) -> None:
 KILLED = ("svc1", "svc1-2-sidecar", "svc2", "svc2-2-sidecar", "svc3-2", "svc3-sidecar")
 
 
-@pytest.mark.parametrize("name", cells(KILLED, ("svc1",)))
+@pytest.mark.full
+@pytest.mark.parametrize("name", KILLED)
 def test_the_death_of_a_replica_costs_no_unary_call(doubled: Mesh, name: str) -> None:
     with channel(doubled.target) as connection:
         doubled.kill(name)

@@ -83,6 +83,7 @@ def test_a_command_means_what_it_means_where_it_was_typed(tmp_path: Path) -> Non
     assert (done.returncode, json.loads(done.stdout)["calls"][0]["path"]) == (0, ["svc1", "svc3"]), done.stderr
 
 
+@pytest.mark.full
 def test_a_tracestate_that_envoy_folds_blames_nobody(shared_mesh: Mesh) -> None:
     states = ("-H", SENT[0], "-H", "tracestate: a=1", "-H", "tracestate: b=2")
     done = requester(shared_mesh.target, *states)

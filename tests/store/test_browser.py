@@ -149,6 +149,7 @@ def test_a_broken_call_is_arriving_first_and_broken_without_a_reload(live_page: 
     expect(live_page.locator(".badge.bad")).to_have_count(2, timeout=PATIENCE_MS)
 
 
+@pytest.mark.full
 def test_updates_can_be_paused(live_page: Page, live_store: Store) -> None:
     live_page.goto("/")
     expect_live(live_page)

@@ -83,6 +83,7 @@ def test_each_page_shows_the_four_calls(browser: Browser, whole: Mesh) -> None:
         picture(page, "end-to-end")
 
 
+@pytest.mark.full
 def test_a_trace_shows_seven_spans_with_sidecars_and_the_hop_records(browser: Browser, whole: Mesh) -> None:
     with look(browser, whole) as page:
         page.goto("/traces")

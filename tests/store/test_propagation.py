@@ -20,7 +20,7 @@ from tests.store.browsing import PATIENCE_MS, violations, watched
 from tests.store.calls import talk_parts
 from tests.store.pages import propagation_rows, send
 from tests.store.support import Store, running_store
-from tests.store.test_pages import read
+from tests.store.test_pages import Text, read
 from tests.support.waiting import wait_for
 
 SECONDS = 6.0
@@ -120,13 +120,21 @@ def test_a_cut_that_time_alone_shows_says_so(store: Store) -> None:
     assert "In shop.Cart/Get , calls to stock , at instance cart-1" in page.text
 
 
-def test_the_fix_is_in_the_language_that_the_spans_name_else_in_each(store: Store) -> None:
+def test_the_fix_opens_in_the_language_that_the_spans_name_and_is_there_in_each(store: Store) -> None:
     named, unnamed = read(store, "/propagation/payment"), read(store, "/propagation/cart")
     assert "for Java, as its spans say" in named.text
     assert "ServerInterceptor" in named.text
-    assert "From docs/examples/node/hop.js" not in named.text
+    assert [id_ for id_, checked in choices(named) if checked] == ["fix-java"]
+    assert [id_ for id_, checked in choices(unnamed) if checked] == ["fix-python"]
     for file in ("aio_hop_library.py", "propagation.py", "go/main.go", "java/Hop.java", "node/hop.js"):
         assert f"From docs/examples/{file}" in unnamed.text
+        assert f"From docs/examples/{file}" in named.text
+
+
+def choices(page: Text) -> list[tuple[str, bool]]:
+    """The tabs of the fix, and which of them is open."""
+    radios = [attrs for tag, attrs in page.tags if tag == "input" and attrs.get("type") == "radio"]
+    return [(attrs["id"] or "", "checked" in attrs) for attrs in radios]
 
 
 @pytest.mark.parametrize(
@@ -184,12 +192,12 @@ def test_by_keyboard_from_the_table_to_the_pairs_and_the_fix(page: Page) -> None
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="cart cuts")).to_be_visible()
     expect(page.locator("figure.pair")).to_have_count(3)
-    code = page.locator("details.code").last
-    expect(code.locator("pre")).to_be_hidden()
-    code.locator("summary").focus()
-    page.keyboard.press("Enter")
-    expect(code.locator("pre")).to_be_visible()
-    expect(page.locator("details.code[open]")).to_have_count(1)
+    page.get_by_role("radio", name="Python").focus()
+    for name in ("Java", "Go", "Node.js"):
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("radio", name=name)).to_be_checked()
+        expect(page.locator(".panel:visible")).to_have_count(1)
+        expect(page.locator(".panel:visible h4")).to_contain_text(name)
     page.locator("figure.pair a").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="JSON", exact=True)).to_be_visible()
@@ -221,12 +229,14 @@ def test_it_follows_the_spans_without_a_reload_and_what_is_open_stays_open(brows
         with watched(browser, origin, base_url=origin) as page:
             page.goto("/propagation/cart")
             page.locator("details.code summary").first.click()
+            page.get_by_text("Node.js", exact=True).click()
             page.evaluate("window.sameDocument = true")
             before = page.locator(".facts").inner_text()
             fill(live, a_minute_ago(Traffic(cuts=True, seconds=SECONDS, seed=2).spans()))
             expect(page.locator(".facts")).not_to_have_text(before, timeout=PATIENCE_MS)
             assert page.evaluate("window.sameDocument") is True
             expect(page.locator("details.code").first).to_have_attribute("open", "")
+            expect(page.get_by_role("radio", name="Node.js")).to_be_checked()
 
 
 @pytest.mark.full

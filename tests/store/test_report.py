@@ -37,11 +37,33 @@ def run() -> str:
 
 def test_it_holds_every_view_and_its_links_lead_to_places_in_it() -> None:
     page = Text(run())
-    for told in ("svc2 is cut off", "3 traces, 2 broken ones", "Share of the time", "traceparent left out", WHOLE):
+    for told in (
+        "svc2 is cut off",
+        "3 traces, 2 broken ones",
+        "Share of the time",
+        "traceparent left out",
+        WHOLE,
+        "Torn at svc2.",
+    ):
         assert told in page.text
     places = {f"#{attrs['id']}" for _, attrs in page.tags if attrs.get("id")}
     assert page.targets() <= places
     assert {f"#trace-{trace_id}" for trace_id in (WHOLE, UPPER, LOWER)} <= page.targets()
+    assert page.text.count("The whole call, sewn together from 2 traces") == 1
+    assert page.text.count("Each header's thread through the hops") == 2
+
+
+def test_hostile_records_stay_text_in_threads_and_seams() -> None:
+    evil = f"{EVIL}\u202e{'x' * 1024**2}"
+    header = {"key": "traceparent", "value": evil, "fate": evil, "length": 1, "sha256": evil}
+    hops = [{"service": "svc2", "record": "whole", "headers": [header, header | {"key": evil}]}, {"service": evil}]
+    documents = [document(UPPER, PIECES[0]), document(LOWER, PIECES[1])]
+    written = render(documents, [NOTE | {"hops": hops}])
+    page = Text(written)
+    assert not [tag for tag, _ in page.tags if tag in {"img", "script"}]
+    assert "\u202e" not in written
+    assert "Torn at svc2." in page.text
+    assert len(written) < 1024**2
 
 
 def test_a_linked_trace_that_is_not_in_the_file_is_named_and_no_link() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from bench.audit.live import batches
@@ -13,6 +14,7 @@ from grpc_tracing.audit.facts import Fact
 from grpc_tracing.spans.formats.otlp import parse_protobuf
 from grpc_tracing.watch.core import Bounds, Known
 from grpc_tracing.watch.intake import facts_of
+from grpc_tracing.watch.memory import hand_back
 from grpc_tracing.watch.names import Names
 from grpc_tracing.watch.open_traces import SPAN_BYTES
 from grpc_tracing.watch.window import size_of
@@ -47,3 +49,16 @@ def test_open_spans_and_evidence_take_what_they_are_counted_for() -> None:
     known.settle(1.0, 10**9)
     evidence = known.turn(0.0, 1.0)[-1].evidence
     assert size_of(evidence) > 18 * sum(len(one.starts) for into in evidence.calls_in.values() for one in into.values())
+
+
+@pytest.mark.full
+def test_what_was_let_go_is_handed_back() -> None:
+    """Blocks below the last one stay with the process otherwise."""
+    process = psutil.Process()
+    blocks = [bytes(1_000) for _ in range(200_000)]
+    last = blocks.pop()
+    held = process.memory_info().rss
+    del blocks
+    hand_back()
+    assert held - process.memory_info().rss > 100 * 1024**2
+    assert last

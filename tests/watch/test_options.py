@@ -14,7 +14,7 @@ LISTEN = ["--listen", "127.0.0.1:0"]
 
 def test_the_defaults_are_ten_minutes_judged_each_minute_on_the_loopback() -> None:
     options = parse(["--listen", ":4317"])
-    assert options.bounds == Bounds(window=600.0, step=60.0, settle=15.0, spans=200_000, size=512 * 1024**2)
+    assert options.bounds == Bounds(window=600.0, step=60.0, settle=15.0, spans=100_000, size=512 * 1024**2)
     assert str(options.metrics) == "127.0.0.1:9464"
     assert options.grpc
     assert (options.source, options.http, options.otlp, options.sampling) == (None, None, None, None)

@@ -68,7 +68,7 @@ def test_it_takes_spans_over_grpc_and_counts_what_it_refuses(tmp_path: Path) -> 
                 call(b"no protobuf", timeout=30)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         found = watch.until(lambda one: one.word("cart") == "cuts", "the cutter is named")
-        assert found.value("watch_requests_refused_total", protocol="otlp_grpc") == 1
+        assert found.value("watch_requests_refused_total", protocol="otlp_grpc", reason="unreadable") == 1
         assert found.value("watch_bytes_total") > 10_000
 
 
@@ -250,4 +250,4 @@ def test_a_body_that_is_no_otlp_is_refused_and_counted(tmp_path: Path) -> None:
     with running_watch(tmp_path, *SOON) as watch:
         url = f"http://{watch.address('OTLP over HTTP on ')}/v1/traces"
         assert httpx.post(url, content=b"\xff\xff", headers=PROTOBUF, trust_env=False).status_code == 400
-        assert watch.scrape().value("watch_requests_refused_total", protocol="otlp_http") == 1
+        assert watch.scrape().value("watch_requests_refused_total", protocol="otlp_http", reason="unreadable") == 1
