@@ -19,6 +19,7 @@ from grpc_tracing.spans.model import Span
 from grpc_tracing.store.fixes import language_of
 from grpc_tracing.store.live import Changes
 from grpc_tracing.store.store import TraceStore
+from grpc_tracing.store.timeline import Matrix, matrix
 
 PAUSE: Final = 2.0
 """Seconds between two audits, at the least."""
@@ -39,6 +40,7 @@ class Audited:
     audit: Audit
     languages: Mapping[str, tuple[str, ...]]
     at_ns: int
+    wholeness: Matrix
 
     def service(self, name: str) -> Service | None:
         return next((one for one in self.audit.services if one.service == name), None)
@@ -126,7 +128,9 @@ class Auditor:
                 if language := language_of(spans[0].resource):
                     languages[spans[0].service][language] = None
         ledger.close()
-        return Audited(judge(ledger), {name: tuple(found) for name, found in languages.items()}, at_ns)
+        audit = judge(ledger)
+        named = {name: tuple(found) for name, found in languages.items()}
+        return Audited(audit, named, at_ns, matrix(ledger, audit))
 
 
 def _traces(held: Iterable[tuple[str, _Chunks]]) -> Iterator[list[Fact]]:

@@ -183,7 +183,7 @@ class Pages:
         def view() -> views_audit.AuditView:
             return views_audit.audit_view(judged.audit, judged.at_ns)
 
-        return await self._page("propagation.html", view, page="Propagation")
+        return await self._page("propagation.html", view, page="Propagation", matrix=judged.wholeness)
 
     async def propagation_of(self, request: Request) -> Response:
         name, judged = request.path_params["service"], await self._auditor.current()

@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from grpc_tracing.printable import printable
+from grpc_tracing.store.timeline import bars
 
 # Hues of the style sheet, c0 to c9. The salt keeps the chain's services apart: no two of them share a hue.
 _HUES = 10
 _SALT = b"8"
-STYLES = ("style.css", "seam.css")
+STYLES = ("style.css", "seam.css", "wholeness.css")
 
 
 class Links(Protocol):
@@ -64,6 +65,7 @@ def environment() -> Environment:
     made.filters |= {
         "duration": duration,
         "clock": clock,
+        "bars": bars,
         "moment": moment,
         "percent": percent,
         "rate": rate,

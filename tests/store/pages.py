@@ -82,7 +82,7 @@ def propagation_rows(url: str) -> dict[str, tuple[str, str, str]]:
     """By service: verdict, calls out and cut, as the page "Propagation" of the store at this URL has them."""
     answer = httpx.get(f"{url}/propagation", timeout=240, trust_env=False)
     assert answer.status_code == 200, answer.text
-    table = answer.text.partition("<tbody>")[2].partition("</tbody>")[0]
+    table = answer.text.partition('class="grid audit"')[2].partition("<tbody>")[2].partition("</tbody>")[0]
     found = {}
     for row in table.split("<tr")[1:]:
         verdict, service, calls_out, cut, _ = (_cell(cell) for cell in row.split("<td")[1:])

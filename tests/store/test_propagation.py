@@ -211,6 +211,10 @@ def test_it_fits_and_is_accessible(browser: Browser, store: Store, width: int, s
     origin = f"http://{store.http}"
     seen = {"base_url": origin, "viewport": {"width": width, "height": 844}, "color_scheme": scheme}
     with watched(browser, origin, **seen) as page:
+        page.goto("/propagation")
+        cart = page.locator(".wholeness tr").filter(has=page.get_by_role("link", name="cart", exact=True))
+        expect(cart.locator(".cutting")).to_contain_text("to stock")
+        expect(cart.locator(".cutting .spark")).to_have_count(1)
         for path in ("/propagation", "/propagation/payment", "/propagation/cart", "/propagation/mailer"):
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
