@@ -18,6 +18,7 @@ from grpc_tracing.store.auditing import Auditor
 from grpc_tracing.store.standing import Seen, Standing
 from grpc_tracing.store.store import TraceStore, read_trace
 from grpc_tracing.store.suspects import Suspects, suspects
+from grpc_tracing.store.trace_pages import TracePages
 from grpc_tracing.store.trace_status import TraceStatus
 from grpc_tracing.store.views_call import CallView, call_view, chosen
 
@@ -51,6 +52,17 @@ class PageLinks:
     def raw(self, trace_id: str) -> str:
         """The trace with its times as they were reported."""
         return _url(f"/trace/{trace_id}", {**self.kept, "clocks": "raw"})
+
+    def stretch(self, trace_id: str, first: int, **asked: str) -> str:
+        """The trace with its rows from this one on."""
+        return _url(f"/trace/{trace_id}", _without_defaults({**self.kept, **asked, "row": str(first or "")}))
+
+    def one(self, trace_id: str, key: str) -> str:
+        """A span on a page of its own."""
+        return f"/trace/{trace_id}/span/{quote(key, safe='')}"
+
+    def otlp(self, trace_id: str) -> str:
+        return f"/trace/{trace_id}/otlp.json"
 
     def events(self, trace_id: str, span_id: str) -> str:
         return f"/trace/{trace_id}/events/{span_id}"
@@ -103,12 +115,22 @@ class Pages:
         return [
             Route("/", self.topology),
             Route("/traces", self.traces),
-            Route("/trace/{trace_id}", self.trace),
+            *self._of_one_trace().routes(),
             Route("/trace/{trace_id}/events/{span_id}", self.events),
             Route("/paths", self.paths),
             Route("/propagation", self.propagation),
             Route("/propagation/{service:path}", self.propagation_of),
         ]
+
+    def _of_one_trace(self) -> TracePages:
+        return TracePages(
+            self._store,
+            see=self._standing.current,
+            write=self._answer,
+            gone=self._gone,
+            missing=self._no_span,
+            call=self._call,
+        )
 
     async def topology(self, request: Request) -> Response:
         seen, at = await self._standing.current(), Range.of(request.query_params)
@@ -126,22 +148,6 @@ class Pages:
             return listing.list_view(among, seen.statuses, form.filter, form.page, sort=form.sort)
 
         return await self._page("traces.html", view, links=PageLinks.of(request), page="Traces", at=at, filters=form)
-
-    async def trace(self, request: Request) -> Response:
-        trace_id, seen = request.path_params["trace_id"].lower(), await self._standing.current()
-        reported = request.query_params.get("clocks") == "raw"
-        trace = self._store.trace(trace_id)
-        if trace is None:
-            return await self._gone(request, trace_id)
-
-        status = seen.statuses[trace_id]
-        family = {one: seen.by_id[one] for one in (trace_id, *status.siblings)}
-        call = await self._call(seen, status, trace_id)
-
-        def view() -> views.TraceView:
-            return views.trace_view(trace, family, status, reported=reported)
-
-        return await self._page("trace.html", view, links=PageLinks.of(request), page="Traces", call=call)
 
     async def _call(self, seen: Seen, status: TraceStatus, trace_id: str) -> CallView:
         own, by_id = seen.by_id[trace_id], dict(seen.by_id)
@@ -165,7 +171,7 @@ class Pages:
             return await self._gone(request, trace_id)
         view = views.events_view(trace, span_id, page_number(request.query_params.get("page", "1")))
         if view is None:
-            return await self.problem(404, "This span is not here", [f"The trace has no span {span_id[:64]}."])
+            return await self._no_span(span_id)
         return await self._page("events.html", lambda: view, page="Traces")
 
     async def paths(self, request: Request) -> Response:
@@ -203,9 +209,15 @@ class Pages:
             return Response(status_code=204)
         return await self.problem(404, "This trace is not here", _gone(trace_id))
 
+    async def _no_span(self, key: str) -> Response:
+        return await self.problem(404, "This span is not here", [f"The trace has no span {key[:64]}."])
+
     async def problem(self, status: int, title: str, lines: Iterable[str]) -> Response:
         """A page that says what is wrong and what to do next."""
         return await self._page("problem.html", lambda: None, status, page="", title=title, lines=tuple(lines))
+
+    async def _answer(self, request: Request, template: str, view: Callable[[], object], **values: Any) -> Response:
+        return await self._page(template, view, links=PageLinks.of(request), **values)
 
     async def _page(
         self,

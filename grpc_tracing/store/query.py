@@ -210,11 +210,18 @@ def _result(chunks: Sequence[bytes]) -> Response:
 
 
 def _document(chunks: Sequence[bytes]) -> Iterator[str]:
-    yield '{"result":{"resourceSpans":['
+    yield '{"result":'
+    yield from otlp_document(chunks)
+    yield "}"
+
+
+def otlp_document(chunks: Sequence[bytes]) -> Iterator[str]:
+    """OTLP's JSON, as an exporter sends it, piece by piece."""
+    yield '{"resourceSpans":['
     for place, chunk in enumerate(chunks):
         (resource,) = otlp.to_json([chunk])["resourceSpans"]
         yield "," * bool(place) + json.dumps(resource, separators=(",", ":"))
-    yield "]}}"
+    yield "]}"
 
 
 def _error(status: int, message: str) -> Response:

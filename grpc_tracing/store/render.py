@@ -34,6 +34,8 @@ class Links(Protocol):
 
     def json(self, trace_id: str) -> str: ...
 
+    def one(self, trace_id: str, key: str) -> str: ...
+
     def raw(self, trace_id: str) -> str: ...
 
 
@@ -70,6 +72,7 @@ def environment() -> Environment:
         "percent": percent,
         "rate": rate,
         "hue": hue,
+        "sign": sign,
         "plural": plural,
         "mib": mib,
         "indent": indent,
@@ -127,6 +130,15 @@ def rate(per_minute: float) -> str:
 def hue(node: str) -> str:
     """The style class of a node's colour: the same on every page, in every run."""
     return f"c{zlib.crc32(_SALT + node.encode()) % _HUES}"
+
+
+# Shapes of the style sheet, s0 to s5: who does not tell the hues apart tells these apart.
+_SIGNS = 6
+
+
+def sign(node: str) -> str:
+    """The style class of a node's shape, which stands beside its colour."""
+    return f"s{zlib.crc32(node.encode()) % _SIGNS}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -29,6 +29,9 @@ class ReportLinks:
         """Empty for a trace that is not here, as one that a span is linked to."""
         return f"#trace-{trace_id}" if trace_id in self.ids else ""
 
+    def one(self, trace_id: str, key: str) -> str:  # noqa: ARG002 - one file has no pages of spans
+        return ""
+
     def events(self, trace_id: str, span_id: str) -> str:  # noqa: ARG002 - one file has no pages of events
         return ""
 

@@ -1,19 +1,27 @@
 """One trace as a waterfall: each span with its place in time, who made it, and what it says."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from grpc_tracing.spans.model import Attributes, Event, Kind, Span
 from grpc_tracing.spans.names import operation
 from grpc_tracing.spans.tree import Trace, faults, node
 from grpc_tracing.store.clocks import Skew, clocks, moved
+from grpc_tracing.store.times import times
 
-# More rows than a person reads; a longer trace's JSON has them all.
+# More rows than a person reads in a file; a longer trace's JSON has them all.
 MOST_ROWS = 1000
+# Rows that a page holds at once, and a script adds at once.
+AT_ONCE = 200
 # Events shown with a span, and on a page in all; the rest has pages of its own. Ten thousand stall a browser.
 MOST_EVENTS = 20
 _EVENTS_ON_PAGE = 500
 # The width of the time axis in its own units.
 SCALE = 1000
+
+# A begin and a width in units of SCALE.
+Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,9 @@ class Bar:
 
     `piece` counts the pieces from 1 where this row begins one of several, else it is 0. `events` are the first of the
     span's. `key` tells the row from the others, whatever comes later; `name` says what the span did. `fault` is `began`
-    where it failed and nothing below did, `carried` where it failed because of that, else empty.
+    where it failed and nothing below did, `carried` where it failed because of that, else empty. `parent` is the place
+    of the row above, `below` how many rows hang below. `own_ns` is the time in which none of its children ran, `share`
+    its part of the whole axis; `critical` is where it is on the critical path, `marks` where its events are.
     """
 
     span: Span
@@ -32,12 +42,21 @@ class Bar:
     width: float
     role: str
     piece: int
-    headers: Attributes
     events: tuple[Event, ...]
     key: str
     name: str
     fault: str
     skew: Skew | None
+    parent: int | None
+    below: int
+    own_ns: int
+    share: float
+    critical: tuple[Place, ...]
+    marks: tuple[float, ...]
+
+    @property
+    def headers(self) -> Attributes:
+        return headers(self.span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +67,96 @@ class Waterfall:
     """
 
     bars: tuple[Bar, ...]
-    hidden: int
     ticks: tuple[int, ...]
     skews: tuple[Skew, ...]
     corrected: bool
 
+    @property
+    def length_ns(self) -> int:
+        return self.ticks[-1]
+
+    @property
+    def deepest(self) -> int:
+        return max(bar.depth for bar in self.bars)
+
+    @property
+    def faults(self) -> tuple[Bar, ...]:
+        """The rows at which a failure began."""
+        return tuple(bar for bar in self.bars if bar.fault == "began")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A stretch of a waterfall; `first` counts from 0. `lean`: what a span tells is on a page of its own."""
+
+    bars: tuple[Bar, ...]
+    first: int
+    total: int
+    lean: bool
+
+    @property
+    def hidden(self) -> int:
+        return self.total - len(self.bars)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.bars)
+
+
+def for_file(fall: Waterfall) -> Rows:
+    """The first rows, with all that their spans tell."""
+    return Rows(fall.bars[:MOST_ROWS], 0, len(fall.bars), lean=False)
+
+
+def for_page(fall: Waterfall, first: int = 0) -> Rows:
+    """The stretch of AT_ONCE rows that this one is in, the first one where there is no such row."""
+    total = len(fall.bars)
+    first = first - first % AT_ONCE if 0 <= first < total else 0
+    return Rows(fall.bars[first : first + AT_ONCE], first, total, lean=total > AT_ONCE)
+
 
 def waterfall(trace: Trace, *, reported: bool = False) -> Waterfall:
-    """The rows in their order, cut after MOST_ROWS; `reported`: with the times as they came."""
+    """The rows in their order; `reported`: with the times as they came."""
     told = clocks(trace)
     shifts = (0,) * len(trace.rows) if reported else told.shifts
-    times = [moved(row.span, shift) for row, shift in zip(trace.rows, shifts, strict=True)]
-    start = min(begin for begin, _ in times)
-    axis = _Axis(start, max(1, max(end for _, end in times) - start))
-    began = faults(trace)
+    lasting = [moved(row.span, shift) for row, shift in zip(trace.rows, shifts, strict=True)]
+    start = min(begin for begin, _ in lasting)
+    axis = _Axis(start, max(1, max(end for _, end in lasting) - start))
+    went = times(trace.rows, lasting)
+    began, below, pieces = faults(trace), _below(trace), list(accumulate(row.parent is None for row in trace.rows))
     bars = []
-    piece = 0
     room = _EVENTS_ON_PAGE
-    for index, row in enumerate(trace.rows[:MOST_ROWS]):
-        piece += row.parent is None
+    for index, row in enumerate(trace.rows):
         events = row.span.events[: min(room, MOST_EVENTS)]
         room -= len(events)
-        begins = piece if row.parent is None and len(trace.tops) > 1 else 0
-        fault = "began" if index in began else "carried" if row.span.error else ""
         parent = trace.rows[row.parent].span if row.parent is not None else None
         bars.append(
             Bar(
                 span=row.span, node=node(row.span), depth=row.depth,
-                left=axis.left(times[index]), width=axis.width(times[index]),
-                role=role(row.span), piece=begins, headers=headers(row.span), events=events,
+                left=axis.left(lasting[index]), width=axis.width(lasting[index]),
+                role=role(row.span), piece=pieces[index] if parent is None and pieces[-1] > 1 else 0, events=events,
                 key=row.span.span_id + ("-server" if row.span.kind is Kind.SERVER else ""),
-                name=operation(row.span, parent), fault=fault, skew=told.skews.get(index),
+                name=operation(row.span, parent), skew=told.skews.get(index),
+                fault="began" if index in began else "carried" if row.span.error else "",
+                parent=row.parent, below=below[index], own_ns=went.own[index],
+                share=min(1.0, row.span.duration_ns / axis.length),
+                critical=tuple(axis.place(one) for one in went.critical[index]),
+                marks=axis.marks(event.at_ns + shifts[index] for event in row.span.events),
             )
         )  # fmt: skip
     ticks = tuple(axis.length * quarter // 4 for quarter in range(5))
     skews = {(one.service, one.caller): one for one in reversed(told.skews.values())}
-    return Waterfall(tuple(bars), len(trace.rows) - len(bars), ticks, tuple(skews.values()), not reported)
+    return Waterfall(tuple(bars), ticks, tuple(skews.values()), not reported)
+
+
+def _below(trace: Trace) -> list[int]:
+    """How many rows hang below each: a row stands before all that hang below it."""
+    below = [0] * len(trace.rows)
+    for index in range(len(trace.rows) - 1, -1, -1):
+        parent = trace.rows[index].parent
+        if parent is not None:
+            below[parent] += below[index] + 1
+    return below
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +166,21 @@ class _Axis:
     start: int
     length: int
 
-    def left(self, times: tuple[int, int]) -> float:
-        return round(min(SCALE - 2.0, (times[0] - self.start) * SCALE / self.length), 1)
+    def at(self, ns: int) -> float:
+        return round(min(float(SCALE), max(0.0, (ns - self.start) * SCALE / self.length)), 3)
 
-    def width(self, times: tuple[int, int]) -> float:
-        return round(max(2.0, min(SCALE - self.left(times), (times[1] - times[0]) * SCALE / self.length)), 1)
+    def left(self, lasting: tuple[int, int]) -> float:
+        return self.at(lasting[0])
+
+    def width(self, lasting: tuple[int, int]) -> float:
+        return round(max(0.0, self.at(lasting[1]) - self.at(lasting[0])), 3)
+
+    def place(self, lasting: tuple[int, int]) -> Place:
+        return self.left(lasting), self.width(lasting)
+
+    def marks(self, at_ns: Iterable[int]) -> tuple[float, ...]:
+        """Those that fall on one point of a wide window are one."""
+        return tuple(sorted({float(round(self.at(one))) for one in at_ns}))
 
 
 def role(span: Span) -> str:

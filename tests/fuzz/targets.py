@@ -47,7 +47,7 @@ def intake(parse: Callable[[bytes], ExportTraceServiceRequest]) -> Target:
     """Takes a body in, and shows the trace that came last on every page and in the query API."""
     store = TraceStore(Limits(traces=20, size=2**20, spans_per_trace=500))
     receiver = Receiver(Chunks(store))
-    page = render.environment().get_template("parts.html").module
+    page = render.environment().get_template("waterfall.html").module
 
     def take(body: bytes) -> None:
         with suppress(MalformedError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.store.calls import new_id, talk_parts
+from tests.store.calls import CLIENT, SERVER, new_id, talk_parts
 from tests.store.support import Part, export_request
 
 INTERNAL = 1
@@ -54,6 +54,22 @@ def told(linked: str) -> Odd:
     scope.spans[0].links.add(trace_id=bytes.fromhex(linked), span_id=b"12345678")
     scope.spans[0].dropped_attributes_count, scope.spans[0].dropped_events_count = 7, 11
     return odd
+
+
+def long_parts(spans: int) -> list[Part]:
+    """A call of so many spans: its first service calls ten of which the first calls the others, time after time."""
+    parts = [Part("shop", SERVER, new_id(), at_us=0, lasts_us=spans * 100, name="Buy")]
+    for number in range(1, spans):
+        first = number - (number - 1) % 10
+        parent = parts[0 if number == first else first]
+        parts.append(
+            Part(
+                f"svc{number % 7}", CLIENT, new_id(), parent.span_id, number * 100, 1000 if number == first else 90,
+                f"Step{number}",
+                error=number == spans - 2, attributes={"pod": f"pod-{number}"},
+            )
+        )  # fmt: skip
+    return parts
 
 
 def eventful() -> Odd:

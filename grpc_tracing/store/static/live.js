@@ -36,6 +36,7 @@ function patch(old, fresh) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
   }
+  if (kept(old, fresh)) return;
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) old.removeAttribute(name);
   }
@@ -43,6 +44,13 @@ function patch(old, fresh) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   patchChildren(old, fresh);
+}
+
+// What another script has taken over stays as it is while it shows the same; where not, that script says what is done.
+function kept(old, fresh) {
+  if (!("owned" in old.dataset)) return false;
+  if (old.dataset.version === fresh.dataset.version) return true;
+  return !old.dispatchEvent(new CustomEvent("outdated", { cancelable: true }));
 }
 
 const classOf = (node) => node.getAttribute?.("class");
@@ -90,6 +98,7 @@ function show(page) {
     if (!fresh) continue;
     if (marked(old)) due = true; else patch(old, fresh);
   }
+  document.dispatchEvent(new Event("patched"));
   if (due && !paused) say("Waits: text is selected", "live");
 }
 
@@ -153,8 +162,9 @@ document.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step || document.activeElement.tagName !== "SUMMARY") return;
   const all = [...document.querySelectorAll("summary")];
-  const next = all[all.indexOf(document.activeElement) + step];
-  if (next) { next.focus(); event.preventDefault(); }
+  let at = all.indexOf(document.activeElement) + step;
+  while (all[at] && all[at].closest("[hidden]")) at += step;
+  if (all[at]) { all[at].focus(); event.preventDefault(); }
 });
 
 button.hidden = false;
