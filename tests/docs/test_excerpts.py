@@ -11,7 +11,7 @@ from scripts.examples import EXAMPLES
 from tests.docs.excerpts import FIXES_FILE, excerpt, fixes, guides, refreshed
 from tests.support.processes import ROOT
 
-GUIDE = ROOT / "docs" / "propagation.md"
+GUIDE = tuple(ROOT / "docs" / name for name in ("propagation.md", "java.md", "go.md", "node.md"))
 CODE = ("python", "go", "js", "java")
 DEFAULT = set(DEFAULT_KEYS)
 
@@ -50,10 +50,16 @@ def test_the_fix_that_the_store_shows_is_what_the_files_have() -> None:
 
 
 def test_no_code_in_the_guide_is_without_a_file() -> None:
-    text = GUIDE.read_text()
+    text = "\n".join(page.read_text() for page in GUIDE)
     blocks = re.findall(rf"^(.*)\n```(?:{'|'.join(CODE)})$", text, re.MULTILINE)
     assert [line for line in blocks if not line.startswith("<!-- excerpt: ")] == []
     assert {language for language in CODE if f"-->\n```{language}\n" in text} == set(CODE)
+
+
+@pytest.mark.parametrize("page", GUIDE[1:], ids=lambda page: page.name)
+def test_a_languages_page_begins_with_its_code(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert next(number for number, line in enumerate(lines) if line.startswith("```")) < 10, "a first screen"
 
 
 def test_an_excerpt_is_found_by_name_and_put_in_whole(tmp_path: Path) -> None:
