@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grpc_tracing.store.chosen import Chosen, Group, Path, groups
+from grpc_tracing.store.listing import path_text
 from grpc_tracing.store.stats import Load, percentile
 
 _STEPS: Final = (1, 2, 5)
@@ -44,6 +45,11 @@ class PathRow:
     own_p50_ns: int
     own_p95_ns: int
     buckets: tuple[Bucket, ...]
+
+    @property
+    def text(self) -> str:
+        """As a link spells it."""
+        return path_text(self.path, cut=self.cut)
 
 
 def paths(chosen: Chosen) -> tuple[PathRow, ...]:

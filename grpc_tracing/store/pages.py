@@ -40,7 +40,7 @@ class PageLinks:
 
     def page(self, path: str) -> str:
         """Another page, in the same time range."""
-        return _url(path, {name: value for name, value in self.kept.items() if name in {"range", "from", "to"}})
+        return _url(path, self._range())
 
     def back(self) -> str:
         """The list that this trace was found in."""
@@ -68,8 +68,14 @@ class PageLinks:
         return f"/trace/{trace_id}/events/{span_id}"
 
     def traces(self, **filters: str) -> str:
-        kept = {name: value for name, value in self.kept.items() if name in {"range", "from", "to"}}
-        return _url("/traces", _without_defaults({**kept, **filters}))
+        return _url("/traces", _without_defaults({**self._range(), **filters}))
+
+    def paths(self, **filters: str) -> str:
+        """The end-to-end aggregation, in the same time range."""
+        return _url("/paths", _without_defaults({**self._range(), **filters}))
+
+    def _range(self) -> dict[str, str]:
+        return {name: value for name, value in self.kept.items() if name in {"range", "from", "to"}}
 
     def json(self, trace_id: str) -> str:
         return f"/api/v3/traces/{trace_id}"
@@ -176,10 +182,10 @@ class Pages:
 
     async def paths(self, request: Request) -> Response:
         seen, at = await self._standing.current(), Range.of(request.query_params)
-        call = request.query_params.get("call", "")
+        call, row = (request.query_params.get(name, "") for name in ("call", "row"))
 
         def view() -> views_many.PathsView:
-            return views_many.paths_view(seen.within(at.bounds(seen.now_ns)), call)
+            return views_many.paths_view(seen.within(at.bounds(seen.now_ns)), call, row)
 
         return await self._page("paths.html", view, links=PageLinks.of(request), page="End to end", at=at, call=call)
 

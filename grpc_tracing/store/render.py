@@ -35,6 +35,8 @@ class Links(Protocol):
     def json(self, trace_id: str) -> str: ...
 
     def one(self, trace_id: str, key: str) -> str: ...
+    paths: Any
+    """Called with filters, or None where there is no such page."""
 
     def raw(self, trace_id: str) -> str: ...
 
@@ -68,6 +70,7 @@ def environment() -> Environment:
         "duration": duration,
         "clock": clock,
         "bars": bars,
+        "exact": exact,
         "moment": moment,
         "percent": percent,
         "rate": rate,
@@ -99,6 +102,11 @@ def duration(ns: float) -> str:
 def _three_digits(value: float) -> str:
     places = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{places}f}"
+
+
+def exact(ns: int) -> str:
+    """Milliseconds with all digits, as a filter reads them."""
+    return f"{ns // 10**6}.{ns % 10**6:06d}".rstrip("0").rstrip(".") + "ms"
 
 
 def clock(ns: int) -> str:

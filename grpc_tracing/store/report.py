@@ -24,6 +24,8 @@ class ReportLinks:
     """Places in this file, which has the traces of these ids."""
 
     ids: Collection[str]
+    paths: None = None
+    """One file has no page of one path."""
 
     def trace(self, trace_id: str) -> str:
         """Empty for a trace that is not here, as one that a span is linked to."""

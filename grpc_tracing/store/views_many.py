@@ -73,20 +73,23 @@ def _cuts(graph: Topology, chosen: Chosen) -> Iterable[Cut]:
 
 @dataclass(frozen=True, slots=True)
 class PathsView:
-    """`names` are the kinds of calls to choose from."""
+    """`names` are the kinds of calls to choose from; `chosen` is the row that was asked for."""
 
     rows: tuple[PathRow, ...]
     total: int
     states: Mapping[State, int]
     names: tuple[str, ...]
     arriving: int
+    chosen: PathRow | None
 
 
-def paths_view(chosen: Chosen, call: str) -> PathsView:
-    """Of the calls of this name, or of all."""
+def paths_view(chosen: Chosen, call: str, row: str = "") -> PathsView:
+    """Of the calls of this name, or of all; `row` is the text of a path."""
     table = chosen.table
     counts = {table.names[code]: count for code, count in chosen.used("name").items()}
     called = Filter(call=call).chosen(chosen)
     arrived = called.without(State.ARRIVING)
     names = tuple(sorted([name for name in counts if name][:_MOST_NAMES]))
-    return PathsView(paths(arrived), len(arrived), arrived.states, names, len(called) - len(arrived))
+    rows = paths(arrived)
+    asked = next((one for one in rows if one.text == row), None)
+    return PathsView(rows, len(arrived), arrived.states, names, len(called) - len(arrived), asked)
