@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from starlette.datastructures import QueryParams
 
 from grpc_tracing.store.frame import LONGEST
-from grpc_tracing.store.listing import SORTS, Filter
+from grpc_tracing.store.listing import SORTS, Filter, Wanted
 from grpc_tracing.store.query import parse_duration
 
 T = TypeVar("T")
@@ -134,6 +134,10 @@ class Form:
         found = {name: self.given[name] for name in FIELDS}
         found |= {"sort": "" if self.sort == next(iter(SORTS)) else self.sort, "group": self.group}
         return {name: value for name, value in found.items() if value}
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.filter, self.page, sort=self.sort, group=self.group)
 
     @property
     def filter(self) -> Filter:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from grpc_tracing.store.attributes import Chunks, bearing
 from grpc_tracing.store.chosen import Chosen
 from grpc_tracing.store.frame import STATES, Flags, Ints, Table
+from grpc_tracing.store.grouped import TraceGroup, grouped
+from grpc_tracing.store.scatter import Scatter, scatter
 from grpc_tracing.store.summary import Summary
 from grpc_tracing.store.trace_status import State, TraceStatus
 
@@ -20,7 +23,7 @@ SORTS: Final = {
     "shortest": "shortest first",
     "spans": "most spans first",
 }
-_MOST_GROUPS = 100
+_MOST_NAMES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,10 @@ def path_text(path: Sequence[str], *, cut: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListView:
-    """A page of a list; `longest_ns` is the scale of the duration bars."""
+    """A page of a list; `longest_ns` is the scale of the duration bars.
+
+    `unread` counts the traces in which an attribute was not searched for. `groups` are there where they were asked for.
+    """
 
     rows: tuple[ListRow, ...]
     total: int
@@ -124,31 +130,53 @@ class ListView:
     pages: int
     in_range: int
     services: tuple[str, ...]
+    operations: tuple[str, ...]
     longest_ns: int
+    unread: int
+    scatter: Scatter | None
+    groups: tuple[TraceGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a list is shown, and how; pages count from 1."""
+
+    filter: Filter = field(default_factory=Filter)
+    page: int = 1
+    per_page: int = PAGE_ROWS
+    sort: str = "newest"
+    group: str = ""
 
 
 def list_view(
-    among: Chosen,
-    statuses: Mapping[str, TraceStatus],
-    wanted: Filter,
-    page: int = 1,
-    *,
-    per_page: int = PAGE_ROWS,
-    sort: str = "newest",
+    among: Chosen, statuses: Mapping[str, TraceStatus], wanted: Wanted, chunks: Chunks = lambda _: ()
 ) -> ListView:
-    """Pages count from 1."""
-    fitting = wanted.chosen(among)
-    ordered = _ordered(fitting, sort)
-    shown = [among.table.summaries[row] for row in ordered[(page - 1) * per_page : page * per_page]]
+    """`chunks` gives a trace's spans, where an attribute is searched for."""
+    fitting, unread = wanted.filter.chosen(among), 0
+    if wanted.filter.attribute:
+        fitting, unread = bearing(fitting, wanted.filter.attribute, chunks)
+    ordered = _ordered(fitting, wanted.sort)
+    first = (wanted.page - 1) * wanted.per_page
+    shown = [among.table.summaries[row] for row in ordered[first : first + wanted.per_page].tolist()]
     return ListView(
-        rows=tuple(ListRow(one, statuses[one.trace_id]) for one in shown if one.trace_id in statuses),
+        rows=tuple(ListRow(one, statuses[one.trace_id]) for one in shown),
         total=len(ordered),
         states=fitting.states,
-        pages=max(1, -(-len(ordered) // per_page)),
+        pages=max(1, -(-len(ordered) // wanted.per_page)),
         in_range=len(among),
         services=tuple(sorted({service for code in among.used("services") for service in among.table.sets[code]})),
+        operations=_operations(among),
         longest_ns=max((one.duration_ns for one in shown), default=0),
+        unread=unread,
+        scatter=scatter(fitting),
+        groups=grouped(fitting, wanted.group) if wanted.group else (),
     )
+
+
+def _operations(among: Chosen) -> tuple[str, ...]:
+    """Names to choose from."""
+    names = {name for code in among.used("operations") for _, name, _ in among.table.operations[code] if name}
+    return tuple(sorted(names)[:_MOST_NAMES])
 
 
 def _ordered(chosen: Chosen, sort: str) -> Ints:

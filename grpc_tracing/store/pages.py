@@ -151,9 +151,10 @@ class Pages:
 
         def view() -> listing.ListView:
             among = seen.within(at.bounds(seen.now_ns))
-            return listing.list_view(among, seen.statuses, form.filter, form.page, sort=form.sort)
+            return listing.list_view(among, seen.statuses, form.wanted, self._store.chunks)
 
-        return await self._page("traces.html", view, links=PageLinks.of(request), page="Traces", at=at, filters=form)
+        shown: dict[str, Any] = {"at": at, "moments": at.errors(), "filters": form, "sorts": listing.SORTS}
+        return await self._page("traces.html", view, links=PageLinks.of(request), page="Traces", **shown)
 
     async def _call(self, seen: Seen, status: TraceStatus, trace_id: str) -> CallView:
         own, by_id = seen.by_id[trace_id], dict(seen.by_id)

@@ -35,6 +35,7 @@ class Links(Protocol):
     def json(self, trace_id: str) -> str: ...
 
     def one(self, trace_id: str, key: str) -> str: ...
+
     paths: Any
     """Called with filters, or None where there is no such page."""
 

@@ -10,7 +10,7 @@ from grpc_tracing.spans.tree import Trace, assemble
 from grpc_tracing.store import views
 from grpc_tracing.store.calls import Call, parse_call
 from grpc_tracing.store.chosen import Chosen
-from grpc_tracing.store.listing import Filter, list_view
+from grpc_tracing.store.listing import Wanted, list_view
 from grpc_tracing.store.render import Style, environment
 from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.suspects import Suspects
@@ -100,7 +100,7 @@ def _write(
             links=ReportLinks(by_id),
             style=Style.read(),
             topology=topology_view(chosen, end),
-            listing=list_view(chosen, statuses, Filter(), per_page=max(1, len(summaries))),
+            listing=list_view(chosen, statuses, Wanted(per_page=max(1, len(summaries)))),
             paths=paths_view(chosen, ""),
             traces=[views.trace_view(traces[trace_id], by_id, statuses[trace_id]) for trace_id in by_id],
             calls=beside,

@@ -25,7 +25,7 @@ from grpc_tracing.store.asking import Form, Range
 from grpc_tracing.store.calls import Call, CallLog, parse_calls
 from grpc_tracing.store.chosen import Chosen
 from grpc_tracing.store.frame import Frame
-from grpc_tracing.store.listing import Filter, list_view
+from grpc_tracing.store.listing import Filter, Wanted, list_view
 from grpc_tracing.store.pages import PageLinks
 from grpc_tracing.store.query import BadParameterError, matches, parse_query
 from grpc_tracing.store.receive import Chunks, Receiver
@@ -62,7 +62,7 @@ def show(store: TraceStore, page: object) -> None:
     statuses = trace_statuses(summaries, Known(_NOW))
     among = Chosen.of(summaries, statuses)
     topology_view(among, _NOW)
-    list_view(among, statuses, Filter(state="broken"))
+    list_view(among, statuses, Wanted(Filter(state="broken"), group="root"))
     paths_view(among, "")
     by_id = {one.trace_id: one for one in summaries}
     for trace_id in tuple(by_id)[:1]:
@@ -97,7 +97,7 @@ def queries() -> Target:
         scope = {"type": "http", "query_string": quote_from_bytes(query, safe="&=%+").encode(), "headers": []}
         form, at = Form.of(Request(scope).query_params), Range.of(Request(scope).query_params)
         among = Chosen(table, table.since(*at.bounds(_NOW)))
-        list_view(among, statuses, form.filter, form.page, sort=form.sort)
+        list_view(among, statuses, form.wanted, store.chunks)
         with suppress(BadParameterError):
             matches(trace, parse_query(QueryParams(query.decode("latin-1"))))
         with suppress(traceql.TraceQlError):

@@ -198,7 +198,18 @@ def test_what_is_not_there_is_a_page_that_says_so(store: Store, path: str) -> No
     assert "<b>" not in answer.text
 
 
-@pytest.mark.parametrize("params", [{"range": "x"}, {"page": "0"}, {"page": "x"}, {"page": "9" * 50}, {"state": "x"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"range": "x"},
+        {"page": "0"},
+        {"page": "x"},
+        {"page": "9" * 50},
+        {"state": "x"},
+        {"sort": "x", "group": "x"},
+        {"from": "x", "to": "99999"},
+    ],
+)
 def test_odd_parameters_are_answered(store: Store, filled: Filled, params: dict[str, str]) -> None:
     for path in PAGES:
         assert store.get(path, **params).status_code == 200
@@ -244,7 +255,16 @@ def test_what_a_span_or_a_header_says_stays_text() -> None:
         store.export(export_request(trace_id, evil_parts()))
         hop = {"service": EVIL, "record": "whole", "headers": [{"key": EVIL, "value": EVIL, "fate": EVIL}]}
         note(store, trace_ids=[trace_id], rpc=EVIL, problems=[EVIL], hops=[hop], request_id=EVIL)
-        for path in (*PAGES, f"/trace/{trace_id}", f"/traces?id={EVIL}", f"/paths?call={EVIL}", f"/traces?min={EVIL}"):
+        for path in (
+            *PAGES,
+            f"/trace/{trace_id}",
+            f"/traces?id={EVIL}",
+            f"/paths?call={EVIL}",
+            f"/traces?min={EVIL}",
+            "/traces?group=root",
+            f"/traces?attribute={EVIL}&from={EVIL}",
+            f"/paths?row={EVIL}",
+        ):
             page = Text(store.get(path).text)
             assert not [tag for tag, _ in page.tags if tag == "img"], path
             assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")], path

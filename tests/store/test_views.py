@@ -14,7 +14,7 @@ from grpc_tracing.store import render
 from grpc_tracing.store.chosen import Chosen, groups
 from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import NODE_HEIGHT, NODE_WIDTH, Picture, Topology, layout, topology
-from grpc_tracing.store.listing import Filter, list_view
+from grpc_tracing.store.listing import Filter, Wanted, list_view
 from grpc_tracing.store.stats import percentile
 from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.trace_status import State
@@ -161,10 +161,10 @@ def test_the_list_is_filtered_counted_and_cut_into_pages() -> None:
         Filter(id="nothing"): [],
     }
     for wanted, ids in expected.items():
-        view = list_view(chosen(*all_of_them), statuses, wanted, page=1)
+        view = list_view(chosen(*all_of_them), statuses, Wanted(wanted))
         assert [row.summary.trace_id for row in view.rows] == ids, wanted
         assert view.total == len(ids)
-    second = list_view(chosen(*all_of_them), statuses, Filter(), page=2, per_page=3)
+    second = list_view(chosen(*all_of_them), statuses, Wanted(page=2, per_page=3))
     assert ([row.summary.trace_id for row in second.rows], second.pages) == (["a"], 2)
     assert second.states == {State.WHOLE: 1, State.BROKEN: 1, State.FAILED: 1, State.UNPROVEN: 1}
 
@@ -174,7 +174,7 @@ def test_what_is_still_arriving_is_in_the_list_and_not_in_the_pictures() -> None
     statuses = stand(WHOLE, late, now=1001)
     both = [WHOLE, late]
     among = chosen(*both, now=1001)
-    assert list_view(among, statuses, Filter()).total == 2
+    assert list_view(among, statuses, Wanted()).total == 2
     assert paths_view(among, "").total == 1
     assert (topology_view(among, 1001).cuts, topology_view(among, 1001).arriving) == ((), 1)
 
