@@ -188,3 +188,18 @@ def test_a_note_without_hops_joins_too() -> None:
     whole = sew((trace(A, UPPER), trace(B, LOWER)), Known(call))
     assert whole
     assert whole.seams[0].by == (By.NOTE,)
+
+
+def test_two_pieces_that_each_could_hold_the_other_end_in_no_circle() -> None:
+    one = (span("p", "", "svc1", C, 0, 90), span("q", "p", "svc2", S, 1, 80))
+    other = (span("r", "", "svc2", C, 5, 70), span("s", "r", "svc1", S, 6, 60))
+    whole = sew((trace(A, one, "r"), trace(B, other, "r")), Known())
+    assert whole
+    assert len(whole.bars) == 4
+    assert len(whole.seams) == 1
+
+
+def test_a_call_in_that_goes_on_itself_makes_no_pair_doubtful() -> None:
+    upper, lower, goes_on = held(A, UPPER), held(B, LOWER), held(D, CHAIN)
+    found = suspects(upper, (upper, lower, goes_on), audit(CUTS))
+    assert [(one.above, one.below) for one in found.sure] == [(A, B)]

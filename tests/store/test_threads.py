@@ -127,3 +127,10 @@ def test_refused_headers_have_no_thread_and_families_stand_first() -> None:
 @pytest.mark.parametrize("bad", [{"length": "long"}, {"length": -1}, {"sha256": "no hex"}, {"length": True}])
 def test_a_record_that_spells_lengths_and_digests_wrong_is_read_all_the_same(bad: dict[str, Any]) -> None:
     assert knots(traced([header("sw8", "v", **bad)])["sw8"]) == [Knot.RECEIVED]
+
+
+def test_what_is_lost_past_a_hop_without_a_record_names_that_hop() -> None:
+    past = traced([ONE, AGENT], None, [AGENT])["baggage"]
+    direct = traced([ONE, AGENT], [AGENT])["baggage"]
+    assert past.stops[-1].said == "sent, and not received, past svc2"
+    assert direct.stops[-1].said == "sent, and not received"
