@@ -60,7 +60,7 @@ def _engine(files: Sequence[str], rows: int, way: How) -> AbstractContextManager
     if way.engine == "spark":
         from grpc_tracing.engines import spark  # noqa: PLC0415
 
-        return spark.opened(files, way.master, way.memory)
+        return spark.opened(files, rows, way.master, way.memory)
     from grpc_tracing.engines import duck  # noqa: PLC0415
 
     return duck.opened(files, rows, duck.Limits(way.memory, way.threads, way.spill))

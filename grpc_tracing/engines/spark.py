@@ -24,10 +24,17 @@ _DIALECT: Final = Dialect(
     distinct="sort_array(collect_set({}))",
     times="collect_list(named_struct('a', {}, 'b', {}))",
 )
+_LARGE: Final = frozenset({"held", "joined"})
+"""Tables of all spans, kept packed. Of the others, which are made one from the other, the rows alone are kept: a query
+that holds those of all steps before it takes Spark minutes to plan."""
+_LEAST_PARTS: Final = 4
+_PART: Final = 200_000
+"""Spans of a task. Spark's own setting, 200 tasks whatever there is to do, costs more than the work."""
 _SETTINGS: Final = {
     "spark.driver.maxResultSize": "0",  # the calls of all instances come to the driver
     "spark.log.level": "ERROR",
     "spark.sql.ansi.enabled": "true",
+    "spark.sql.constraintPropagation.enabled": "false",  # it fails on tables that are kept twice in one union
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -52,7 +59,12 @@ class Spark:
 
     def keep(self, name: str, query: str) -> None:
         with _said():
-            self.session.sql(query).persist(pyspark.StorageLevel.MEMORY_AND_DISK).createOrReplaceTempView(name)
+            found = self.session.sql(query)
+            if name in _LARGE:
+                found = found.persist(pyspark.StorageLevel.MEMORY_AND_DISK)
+            else:
+                found = found.localCheckpoint(storageLevel=pyspark.StorageLevel.MEMORY_AND_DISK)
+            found.createOrReplaceTempView(name)
 
     def add(self, name: str, query: str) -> None:
         self.keep(name, query)
@@ -62,21 +74,22 @@ class Spark:
             return self.session.sql(query).toArrow()
 
 
-def opened(files: Sequence[str], master: str, memory: int) -> AbstractContextManager[Spark]:
-    """The engine on this master, or the one that Spark's own settings name; `memory` is the driver's, in bytes.
+def opened(files: Sequence[str], rows: int, master: str, memory: int) -> AbstractContextManager[Spark]:
+    """The engine over these files, of so many rows, on this master or the one that Spark's own settings name.
 
-    Raises EngineError.
+    `memory` is the driver's, in bytes. Raises EngineError.
     """
     if not shutil.which("java") and not Path(os.environ.get("JAVA_HOME", ""), "bin", "java").is_file():
         raise EngineError("Spark needs Java, which is not here: install a JDK, or name one by JAVA_HOME")
-    return _running(files, master, memory)
+    return _running(files, rows, master, memory)
 
 
 @contextmanager
-def _running(files: Sequence[str], master: str, memory: int) -> Iterator[Spark]:
+def _running(files: Sequence[str], rows: int, master: str, memory: int) -> Iterator[Spark]:
     with _said():
         builder = SparkSession.builder.appName("grpc-tracing audit").config(map=dict(_SETTINGS))
         builder = builder.config("spark.driver.memory", f"{memory // 1024**2}m")
+        builder = builder.config("spark.sql.shuffle.partitions", str(_LEAST_PARTS + rows // _PART))
         session = (builder.master(master) if master else builder).getOrCreate()
     try:
         yield Spark(session, [str(Path(file).absolute()) for file in files])

@@ -36,6 +36,7 @@ ELSE = (
     "Envoy, where it has no wheel: what its spans look like",
     "root: another user's folder, another user's pods, a container's process that is killed",
     "Zipkin's server, a jar that `ZIPKIN_JAR` names (io.zipkin:zipkin-server:jar:exec): the same spans through it",
+    "Spark, in a Python that `SPARK_PYTHON` names (requirements/spark.lock), with Java: the audit by it",
     "Linux: `/dev/full`, and a supervisor that is killed",
     "a package registry for Node.js, Go or Java: the guide's example in that language, the audit of its SDK (not Go)",
 )
