@@ -70,6 +70,10 @@ class PageLinks:
     def traces(self, **filters: str) -> str:
         return _url("/traces", _without_defaults({**self._range(), **filters}))
 
+    def node(self, name: str) -> str:
+        """A service's own page, in the same time range."""
+        return _url(f"/node/{quote(name, safe='')}", self._range())
+
     def paths(self, **filters: str) -> str:
         """The end-to-end aggregation, in the same time range."""
         return _url("/paths", _without_defaults({**self._range(), **filters}))
@@ -124,6 +128,7 @@ class Pages:
             *self._of_one_trace().routes(),
             Route("/trace/{trace_id}/events/{span_id}", self.events),
             Route("/paths", self.paths),
+            Route("/node/{node:path}", self.node),
             Route("/propagation", self.propagation),
             Route("/propagation/{service:path}", self.propagation_of),
         ]
@@ -141,10 +146,21 @@ class Pages:
     async def topology(self, request: Request) -> Response:
         seen, at = await self._standing.current(), Range.of(request.query_params)
 
-        def view() -> views_many.TopologyView:
-            return views_many.topology_view(seen.within(at.bounds(seen.now_ns)), seen.now_ns)
+        weight = views_many.weight_of(request.query_params.get("weight", ""))
 
-        return await self._page("topology.html", view, links=PageLinks.of(request), page="Topology", at=at)
+        def view() -> views_many.TopologyView:
+            return views_many.topology_view(seen.within(at.bounds(seen.now_ns)), seen.now_ns, weight)
+
+        shown: dict[str, Any] = {"at": at, "weight": weight}
+        return await self._page("topology.html", view, links=PageLinks.of(request), page="Topology", **shown)
+
+    async def node(self, request: Request) -> Response:
+        seen, at, node = await self._standing.current(), Range.of(request.query_params), request.path_params["node"]
+
+        def view() -> views_many.NodeView:
+            return views_many.node_view(seen.within(at.bounds(seen.now_ns)), node, seen.now_ns)
+
+        return await self._page("node.html", view, links=PageLinks.of(request), page="Topology", at=at, node=node)
 
     async def traces(self, request: Request) -> Response:
         seen, at, form = await self._standing.current(), Range.of(request.query_params), Form.of(request.query_params)

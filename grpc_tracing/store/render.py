@@ -36,6 +36,8 @@ class Links(Protocol):
 
     def one(self, trace_id: str, key: str) -> str: ...
 
+    def node(self, name: str) -> str: ...
+
     paths: Any
     """Called with filters, or None where there is no such page."""
 

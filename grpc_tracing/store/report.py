@@ -27,6 +27,9 @@ class ReportLinks:
     paths: None = None
     """One file has no page of one path."""
 
+    def node(self, name: str) -> str:  # noqa: ARG002 - one file has no page of one node
+        return ""
+
     def trace(self, trace_id: str) -> str:
         """Empty for a trace that is not here, as one that a span is linked to."""
         return f"#trace-{trace_id}" if trace_id in self.ids else ""

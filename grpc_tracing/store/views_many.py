@@ -1,14 +1,17 @@
 """What the pages of many traces show: pure functions of chosen traces; the templates write their results out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from grpc_tracing.store.chosen import Chosen
 from grpc_tracing.store.fixes import Fix, fix
 from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
+from grpc_tracing.store.grouped import TraceGroup, grouped
 from grpc_tracing.store.listing import Filter
 from grpc_tracing.store.render import plural
+from grpc_tracing.store.stats import Load
 from grpc_tracing.store.trace_status import State
 
 # More kinds of calls than fit above a table.
@@ -27,31 +30,89 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class TopologyView:
-    """The same picture twice, for wide and for narrow windows; rates count over `minutes`."""
+    """The same picture twice, for wide and for narrow windows; rates count over `minutes`.
+
+    `weights` are from 1 to 4: how thick each link is drawn.
+    """
 
     across: Picture
     upright: Picture
     links: tuple[Link, ...]
+    weights: Mapping[tuple[Key, Key], int]
     notes: Mapping[Key, str]
     cuts: tuple[Cut, ...]
     minutes: float
     arriving: int
 
 
-def topology_view(chosen: Chosen, now_ns: int) -> TopologyView:
+WEIGHTS: Final[dict[str, Callable[[Load], int]]] = {
+    "rate": lambda load: load.count,
+    "errors": lambda load: load.errors,
+    "p50": lambda load: load.p50_ns,
+    "p95": lambda load: load.p95_ns,
+}
+
+
+def weight_of(name: str) -> str:
+    """One that is not known is the rate."""
+    return name if name in WEIGHTS else "rate"
+
+
+def topology_view(chosen: Chosen, now_ns: int, weight: str = "rate") -> TopologyView:
     """Rates count from the first of these traces on, over a minute at least."""
     arrived = chosen.without(State.ARRIVING)
     graph = topology(arrived)
-    starts = arrived.table.traces["start"][arrived.rows]
-    first = int(starts.min()) if len(starts) else now_ns
     return TopologyView(
         across=layout(graph, upright=False),
         upright=layout(graph, upright=True),
         links=graph.links,
+        weights=_weights(graph.links, WEIGHTS[weight]),
         notes=_notes(graph),
         cuts=tuple(_cuts(graph, chosen)),
-        minutes=max(1.0, (now_ns - first) / 60e9),
+        minutes=_minutes(arrived, now_ns),
         arriving=len(chosen) - len(arrived),
+    )
+
+
+def _minutes(chosen: Chosen, now_ns: int) -> float:
+    starts = chosen.table.traces["start"][chosen.rows]
+    first = int(starts.min()) if len(starts) else now_ns
+    return max(1.0, (now_ns - first) / 60e9)
+
+
+def _weights(links: Iterable[Link], measure: Callable[[Load], int]) -> dict[tuple[Key, Key], int]:
+    """By the half, the quarter and the eighth of the largest."""
+    values = {(link.caller, link.callee): measure(link.load) for link in links}
+    most = max(values.values(), default=0)
+    return {key: 1 + sum(value * part >= most for part in (2, 4, 8)) if value else 1 for key, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """Of the traces that pass one node: calls in and out of it, and what they call. `begun` counts cut-off pieces."""
+
+    total: int
+    states: Mapping[State, int]
+    begun: int
+    entering: tuple[Link, ...]
+    leaving: tuple[Link, ...]
+    routes: tuple[TraceGroup, ...]
+    minutes: float
+
+
+def node_view(chosen: Chosen, node: str, now_ns: int) -> NodeView:
+    """Nothing of a node that is not there."""
+    passing = Filter(service=node).chosen(chosen)
+    arrived = passing.without(State.ARRIVING)
+    graph = topology(arrived)
+    return NodeView(
+        len(passing),
+        passing.states,
+        graph.pieces.get(node, 0),
+        tuple(link for link in graph.links if link.callee[1] == node),
+        tuple(link for link in graph.links if link.caller[1] == node),
+        grouped(arrived, "route"),
+        _minutes(chosen.without(State.ARRIVING), now_ns),
     )
 
 

@@ -70,6 +70,23 @@ def test_a_topology_with_a_cut_off_hop_says_so_and_what_to_do(store: Store, fill
     assert "let it forward traceparent" in text
 
 
+def test_a_node_has_a_page_with_the_calls_in_and_out_of_it(store: Store, filled: Filled) -> None:
+    assert "/node/svc2" in read(store, "/").targets()
+    page = read(store, "/node/svc2")
+    assert "8 traces pass svc2, 2 broken ones" in page.text
+    assert "1 piece begins here, cut off from the call that came in" in page.text
+    calls_in, calls_out = page.text.partition("Calls in")[2].split("Calls out")[:2]
+    assert "svc1 svc2 7" in calls_in
+    assert "svc2 svc3 canary 1" in calls_out
+    assert "svc2 cut off svc3 1" in calls_out
+    assert "No trace in this time range passes it" in read(store, "/node/nobody").text
+
+
+def test_the_lines_of_the_topology_are_as_thick_as_asked(store: Store, filled: Filled) -> None:
+    assert " w4" in store.get("/", weight="errors").text
+    assert 'aria-current="true">More calls' in store.get("/", weight="x").text
+
+
 def test_the_list_shows_each_call_whole_or_broken(store: Store, filled: Filled) -> None:
     page = read(store, "/traces")
     assert all(f"whole {rpc} {filled.whole[rpc][:8]}" in page.text for rpc in RPCS)
