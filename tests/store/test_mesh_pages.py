@@ -132,10 +132,15 @@ def test_with_propagation_off_the_pieces_are_broken_and_linked(browser: Browser,
         page.get_by_role("link", name="Show the broken traces of svc2").click()
         page.get_by_role("link", name="TalkOneAnswerMore", exact=True).last.click()
         expect(page.get_by_role("heading", name="This trace is broken")).to_be_visible()
-        expect(page.locator(".notice")).to_contain_text("svc2 received traceparent")
+        expect(page.get_by_role("region", name="What is wrong")).to_contain_text("svc2 received traceparent")
         expect(page.get_by_role("region", name="Hop 2: svc2").locator(".decision.lost").first).to_have_text(
             "switched off"
         )
+        seam = page.get_by_role("region", name="The whole call").locator(".seam")
+        expect(seam).to_have_count(1)
+        expect(seam).to_contain_text("Torn at svc2. svc2 received traceparent")
+        expect(seam.locator(".badge", has_text="by hop records")).to_have_count(1)
+        expect(page.locator(".sewn .row")).to_have_count(7)
         picture(page, "trace-broken")
         first = page.url
         siblings = page.get_by_role("region", name="Traces of the same call").get_by_role("link")

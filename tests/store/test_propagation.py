@@ -120,6 +120,17 @@ def test_a_cut_that_time_alone_shows_says_so(store: Store) -> None:
     assert "In shop.Cart/Get , calls to stock , at instance cart-1" in page.text
 
 
+def test_the_pieces_of_a_cut_call_are_sewn_by_time_where_the_audit_vouches_for_it(store: Store) -> None:
+    begun = [one.trace_id for one in TRAFFIC[0].spans() if one.kind == "client" and not one.parent_id][:5]
+
+    def sewn() -> str:
+        return next((text for one in begun if "Torn at cart." in (text := read(store, f"/trace/{one}").text)), "")
+
+    wait_for(lambda: bool(sewn()), "the audit, and the page that follows it")
+    assert "by time no other call was in at cart-1 when trace" in sewn()
+    assert "One such pair proves nothing; all of cart's together do (z " in sewn()
+
+
 def test_the_fix_opens_in_the_language_that_the_spans_name_and_is_there_in_each(store: Store) -> None:
     named, unnamed = read(store, "/propagation/payment"), read(store, "/propagation/cart")
     assert "for Java, as its spans say" in named.text
