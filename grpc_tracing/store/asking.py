@@ -48,22 +48,24 @@ class Range:
     def bounds(self, now_ns: int) -> tuple[int, int]:
         """In Unix nanoseconds; what is no time is left out."""
         seconds = _RANGES[self.name][1] if self.chosen else 0
-        begin = _or(self.begin, now_ns, now_ns - seconds * 10**9 if seconds else 0)
-        return begin, _or(self.end, now_ns, LONGEST)
+        begin = moment_or(self.begin, now_ns, now_ns - seconds * 10**9 if seconds else 0)
+        return begin, moment_or(self.end, now_ns, LONGEST)
 
     def errors(self) -> dict[str, str]:
         """By field."""
-        return {name: _error(text) for name, text in (("from", self.begin), ("to", self.end))}
+        return {name: moment_error(text) for name, text in (("from", self.begin), ("to", self.end))}
 
 
-def _or(text: str, now_ns: int, usual: int) -> int:
+def moment_or(text: str, now_ns: int, usual: int) -> int:
+    """The time that a text names, in Unix nanoseconds; the usual one where it names none."""
     try:
         return parse_moment(text, now_ns) if text else usual
     except ValueError:
         return usual
 
 
-def _error(text: str) -> str:
+def moment_error(text: str) -> str:
+    """What is wrong with it, or nothing."""
     try:
         if text:
             parse_moment(text, 0)

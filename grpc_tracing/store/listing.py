@@ -155,14 +155,14 @@ def list_view(
     fitting, unread = wanted.filter.chosen(among), 0
     if wanted.filter.attribute:
         fitting, unread = bearing(fitting, wanted.filter.attribute, chunks)
-    ordered = _ordered(fitting, wanted.sort)
+    rows = ordered(fitting, wanted.sort)
     first = (wanted.page - 1) * wanted.per_page
-    shown = [among.table.summaries[row] for row in ordered[first : first + wanted.per_page].tolist()]
+    shown = [among.table.summaries[row] for row in rows[first : first + wanted.per_page].tolist()]
     return ListView(
         rows=tuple(ListRow(one, statuses[one.trace_id]) for one in shown),
-        total=len(ordered),
+        total=len(rows),
         states=fitting.states,
-        pages=max(1, -(-len(ordered) // wanted.per_page)),
+        pages=max(1, -(-len(rows) // wanted.per_page)),
         in_range=len(among),
         services=tuple(sorted({service for code in among.used("services") for service in among.table.sets[code]})),
         operations=_operations(among),
@@ -179,11 +179,12 @@ def _operations(among: Chosen) -> tuple[str, ...]:
     return tuple(sorted(names)[:_MOST_NAMES])
 
 
-def _ordered(chosen: Chosen, sort: str) -> Ints:
+def ordered(chosen: Chosen, sort: str) -> Ints:
+    """The rows of the chosen traces, in one of SORTS."""
     rows = np.flatnonzero(chosen.rows)
     traces = chosen.table.traces
     # The newest first among those that are alike.
     keys = {"longest": -traces["duration"], "shortest": traces["duration"], "spans": -traces["spans"]}
     newest = rows[np.argsort(-traces["order"][rows])]
-    ordered: Ints = newest[np.argsort(keys[sort][newest], kind="stable")] if sort in keys else newest
-    return ordered
+    found: Ints = newest[np.argsort(keys[sort][newest], kind="stable")] if sort in keys else newest
+    return found

@@ -13,8 +13,9 @@ from starlette.routing import BaseRoute, Route
 
 from grpc_tracing.spans.names import fold
 from grpc_tracing.store import listing, views, views_audit, views_many
-from grpc_tracing.store.asking import USUAL, Form, Range, page_number
+from grpc_tracing.store.asking import USUAL, Form, Range, moment_error, moment_or, page_number
 from grpc_tracing.store.auditing import Auditor
+from grpc_tracing.store.differences import compared
 from grpc_tracing.store.standing import Seen, Standing
 from grpc_tracing.store.store import TraceStore, read_trace
 from grpc_tracing.store.suspects import Suspects, suspects
@@ -74,6 +75,14 @@ class PageLinks:
         """A service's own page, in the same time range."""
         return _url(f"/node/{quote(name, safe='')}", self._range())
 
+    def changes(self, **filters: str) -> str:
+        """Before and after a moment, in the same time range."""
+        return _url("/changes", _without_defaults({**self._range(), **filters}))
+
+    def compare(self, trace_id: str) -> str:
+        """This trace and one more."""
+        return _url("/compare", {"a": trace_id})
+
     def paths(self, **filters: str) -> str:
         """The end-to-end aggregation, in the same time range."""
         return _url("/paths", _without_defaults({**self._range(), **filters}))
@@ -129,6 +138,8 @@ class Pages:
             Route("/trace/{trace_id}/events/{span_id}", self.events),
             Route("/paths", self.paths),
             Route("/node/{node:path}", self.node),
+            Route("/changes", self.changes),
+            Route("/compare", self.compare),
             Route("/propagation", self.propagation),
             Route("/propagation/{service:path}", self.propagation_of),
         ]
@@ -205,6 +216,36 @@ class Pages:
             return views_many.paths_view(seen.within(at.bounds(seen.now_ns)), call, row)
 
         return await self._page("paths.html", view, links=PageLinks.of(request), page="End to end", at=at, call=call)
+
+    async def changes(self, request: Request) -> Response:
+        seen, at = await self._standing.current(), Range.of(request.query_params)
+        split, call = (request.query_params.get(name, "").strip() for name in ("at", "call"))
+        error = moment_error(split)
+
+        def view() -> views_many.ChangesView:
+            among = seen.within(at.bounds(seen.now_ns))
+            moment = views_many.middle(among, seen.now_ns)
+            return views_many.changes_view(among, moment_or(split, seen.now_ns, moment), call)
+
+        shown: dict[str, Any] = {"at": at, "split": split, "call": call, "error": error}
+        return await self._page("changes.html", view, links=PageLinks.of(request), page="End to end", **shown)
+
+    async def compare(self, request: Request) -> Response:
+        ids = [request.query_params.get(name, "").strip().lower() for name in ("a", "b")]
+        seen = await self._standing.current()
+        traces = [self._store.trace(one) for one in ids]
+        problems = [
+            f"No span of {one[:64]} is in the store."
+            for one, trace in zip(ids, traces, strict=True)
+            if one and not trace
+        ]
+        first, second = traces
+        shown: dict[str, Any] = {"first": ids[0], "second": ids[1], "problems": problems, "pairs": (), "others": ()}
+        if first and second:
+            shown |= await asyncio.to_thread(compared, first, second)
+        elif first and (own := seen.by_id.get(ids[0])):
+            shown["others"] = views_many.alike(seen.within(Range("all").bounds(seen.now_ns)), own)
+        return await self._page("compare.html", lambda: None, links=PageLinks.of(request), page="Traces", **shown)
 
     async def propagation(self, _: Request) -> Response:
         judged = await self._auditor.current()

@@ -9,9 +9,11 @@ from grpc_tracing.store.fixes import Fix, fix
 from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import Key, Link, Picture, Topology, layout, topology
 from grpc_tracing.store.grouped import TraceGroup, grouped
-from grpc_tracing.store.listing import Filter
+from grpc_tracing.store.listing import Filter, ordered
 from grpc_tracing.store.render import plural
+from grpc_tracing.store.runs import Change, changes
 from grpc_tracing.store.stats import Load
+from grpc_tracing.store.summary import Summary
 from grpc_tracing.store.trace_status import State
 
 # More kinds of calls than fit above a table.
@@ -154,3 +156,34 @@ def paths_view(chosen: Chosen, call: str, row: str = "") -> PathsView:
     rows = paths(arrived)
     asked = next((one for one in rows if one.text == row), None)
     return PathsView(rows, len(arrived), arrived.states, names, len(called) - len(arrived), asked)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesView:
+    """`before` and `after` are how many traces began before and since `split_ns`."""
+
+    split_ns: int
+    before: int
+    after: int
+    changes: tuple[Change, ...]
+
+
+def changes_view(chosen: Chosen, split_ns: int, call: str) -> ChangesView:
+    """Of the calls of this name, or of all."""
+    arrived = Filter(call=call).chosen(chosen).without(State.ARRIVING)
+    since = arrived.table.traces["start"] >= split_ns
+    before, after = arrived.only(~since), arrived.only(since)
+    return ChangesView(split_ns, len(before), len(after), changes(before, after))
+
+
+def middle(chosen: Chosen, now_ns: int) -> int:
+    """Between the first and the last of them."""
+    starts = chosen.table.traces["start"][chosen.rows]
+    return (int(starts.min()) + int(starts.max()) + 1) // 2 if len(starts) else now_ns
+
+
+def alike(chosen: Chosen, summary: Summary) -> tuple[Summary, ...]:
+    """Traces to compare one with: the longest and the newest of the same call."""
+    rows = Filter(call=summary.name).chosen(chosen)
+    found = [chosen.table.summaries[row] for sort in ("longest", "newest") for row in ordered(rows, sort)[:6].tolist()]
+    return tuple({one.trace_id: one for one in found if one.trace_id != summary.trace_id}.values())

@@ -87,6 +87,22 @@ def test_the_lines_of_the_topology_are_as_thick_as_asked(store: Store, filled: F
     assert 'aria-current="true">More calls' in store.get("/", weight="x").text
 
 
+def test_two_traces_and_two_runs_are_compared(store: Store, filled: Filled) -> None:
+    first, second = filled.whole["Talk"], filled.canary
+    offered = read(store, "/compare", a=first)
+    assert f"/compare?a={first}&b={second}" in offered.targets()
+    text = read(store, "/compare", a=first, b=second).text
+    assert "6 spans at the same place in both, 1 only in the first, 1 only in the second." in text
+    assert "svc3 canary" in text
+    assert "No span of 0 is in the store" in read(store, "/compare", a=first, b="0").text
+    assert "Two traces" in read(store, "/compare").text
+    text = read(store, "/changes").text
+    assert "4 traces began before" in text
+    assert "4 traces since" in text
+    assert "too few calls" in text
+    assert "is neither a time" in read(store, "/changes", at="soon").text
+
+
 def test_the_list_shows_each_call_whole_or_broken(store: Store, filled: Filled) -> None:
     page = read(store, "/traces")
     assert all(f"whole {rpc} {filled.whole[rpc][:8]}" in page.text for rpc in RPCS)
