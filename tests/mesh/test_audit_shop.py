@@ -70,7 +70,7 @@ def test_the_page_shows_the_cut_in_a_browser() -> None:
         wait_for(lambda: propagation_rows(url).get("payment", ("",))[0] == "cuts", "payment is named", timeout=120)
         with watched(browser, url, base_url=url, viewport={"width": 390, "height": 844}) as page:
             page.goto("/propagation")
-            page.get_by_role("link", name="payment", exact=True).focus()
+            page.locator(".audit").get_by_role("link", name="payment", exact=True).focus()
             page.keyboard.press("Enter")
             expect(page.get_by_role("heading", name="payment cuts")).to_be_visible()
             expect(page.locator("figure.pair").first).to_contain_text("by request id")

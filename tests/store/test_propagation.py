@@ -199,7 +199,7 @@ def test_spans_are_taken_while_an_audit_runs() -> None:
 @pytest.mark.full
 def test_by_keyboard_from_the_table_to_the_pairs_and_the_fix(page: Page) -> None:
     page.goto("/propagation")
-    page.get_by_role("link", name="cart", exact=True).focus()
+    page.locator(".audit").get_by_role("link", name="cart", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="cart cuts")).to_be_visible()
     expect(page.locator("figure.pair")).to_have_count(3)
