@@ -32,6 +32,7 @@ NAMES = (
     "growth-bidirectional",
     "start",
     "wholeness",
+    "trace-page",
 )
 _BEGIN, _END = "<!-- tables -->\n", "<!-- end of tables -->"
 

@@ -18,6 +18,7 @@ import grpc
 
 from bench import hop, load, peers
 from bench import interceptors as headers_by
+from bench import trace_page as pages
 from bench.chains import ROOT, RunningChain, bare_hop, chain, last_hop, started, talk_hop
 from bench.steps import steps
 from bench.table import Cell, Table
@@ -377,6 +378,17 @@ async def wholeness(scale: Scale) -> list[Table]:
     return [Table("wholeness", "A load that judges each call, and one that does not", columns, rows, note)]
 
 
+async def trace_page(scale: Scale) -> list[Table]:
+    """How the store's page of a long trace feels."""
+    # Playwright's calls wait, and have a loop of their own.
+    found = await asyncio.to_thread(pages.measured, scale.rounds)
+    note = (
+        f"A trace of {pages.SPANS:,} spans in a store that has just started; by the trace of Chromium, 1280 by 900. ms"
+    )
+    columns = ("", "median", f"worst of {scale.rounds}")
+    return [Table("trace-page", "The page of one long trace", columns, pages.rows(found), note)]
+
+
 PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "hop": hop_cost,
     "steps": single_steps,
@@ -387,4 +399,5 @@ PARTS: dict[str, Callable[[Scale], Awaitable[list[Table]]]] = {
     "growth": growth,
     "start": start,
     "wholeness": wholeness,
+    "trace-page": trace_page,
 }

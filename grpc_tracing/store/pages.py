@@ -191,7 +191,8 @@ class Pages:
         near = [one for pair in known.sure for one in (pair.above, pair.below) if one != trace_id]
         others = dict.fromkeys([*status.siblings, *near])
         ids, left_out = chosen(own, [by_id[one] for one in others if one in by_id])
-        held = [self._store.chunks(one) for one in ids]
+        # One piece is sewn to nothing, and a long one takes long to read.
+        held = [self._store.chunks(one) for one in ids] if len(ids) > 1 or len(own.tops) > 1 else []
 
         def view() -> CallView:
             return call_view([read_trace(chunks) for chunks in held if chunks], status, known, left_out)

@@ -163,7 +163,7 @@ document.addEventListener("keydown", (event) => {
   if (!step || document.activeElement.tagName !== "SUMMARY") return;
   const all = [...document.querySelectorAll("summary")];
   let at = all.indexOf(document.activeElement) + step;
-  while (all[at] && all[at].closest("[hidden]")) at += step;
+  while (all[at] && all[at].closest("[hidden], [data-none]")) at += step;
   if (all[at]) { all[at].focus(); event.preventDefault(); }
 });
 

@@ -6,6 +6,7 @@ const control = (id) => document.getElementById(id);
 const SCALE = 1000; // the axis in its own units
 const LEAST = 2; // of these, the narrowest stretch that one can zoom to
 const CHUNK = 50;
+const IN_SIGHT = 100; // so many rows fill any window
 
 const state = { folded: new Set(), hits: null, zoom: [0, SCALE] };
 let rows = []; // by place: { element, place, parent, below, ns, own, fault, critical }
@@ -37,26 +38,54 @@ const present = () => rows.filter(Boolean);
 
 // What is shown
 
+// A chunk of which nothing is shown is hidden as a whole, and its rows are left as they are until something is.
 function apply() {
   const critical = control("critical").checked;
-  const hidden = new Set(); // rows below one that is collapsed
-  const counts = new Map();
+  const shut = new Set(); // rows below one that is collapsed
+  const byChunk = new Map();
   for (const row of present()) {
     const above = rows[row.above];
-    if (!sortedBy && above && (hidden.has(above) || state.folded.has(above.key))) hidden.add(row);
-    const out = hidden.has(row) || (critical && !row.critical);
-    if (row.element.hidden !== out) row.element.hidden = out;
-    if (row.chunk) counts.set(row.chunk, (counts.get(row.chunk) || 0) + (out ? 0 : 1));
-    if (row.fold) {
-      const open = String(!state.folded.has(row.key));
-      if (row.fold.getAttribute("aria-expanded") !== open) row.fold.setAttribute("aria-expanded", open);
-    }
-    if (state.hits) row.element.classList.toggle("hit", state.hits.has(row.place));
+    if (!sortedBy && above && (shut.has(above) || state.folded.has(above.key))) shut.add(row);
+    row.out = shut.has(row) || (critical && !row.critical);
+    if (!byChunk.has(row.chunk)) byChunk.set(row.chunk, []);
+    byChunk.get(row.chunk).push(row);
   }
-  for (const [chunk, count] of counts) {
-    chunk.hidden = count === 0;
-    chunk.style.setProperty("--rows", count);
+  const near = inSight();
+  let room = IN_SIGHT;
+  const later = [];
+  for (const [chunk, held] of byChunk) {
+    const count = held.reduce((sum, row) => sum + !row.out, 0);
+    if (chunk && count) chunk.style.setProperty("--rows", count);
+    if (count || !chunk) held.forEach(draw);
+    if (!chunk) continue;
+    if (count && near.has(chunk) && room <= 0) later.push(chunk);
+    if (near.has(chunk)) room -= count;
+    blank(chunk, count === 0 || later.includes(chunk));
   }
+  // What is pushed out of sight by what grows above it would all be laid out once more, were it still in sight.
+  if (later.length) requestAnimationFrame(() => requestAnimationFrame(apply));
+}
+
+function blank(chunk, empty) {
+  if ("none" in chunk.dataset !== empty) chunk.toggleAttribute("data-none", empty);
+}
+
+// The chunks that stand in the window, and one and a half windows above and below: those a browser lays out.
+function inSight() {
+  const seen = new Set();
+  for (const chunk of fall.querySelectorAll(".chunk:not([data-none])")) {
+    const box = chunk.getBoundingClientRect();
+    if (box.top > innerHeight * 2.6) break;
+    if (box.bottom > -innerHeight * 1.6) seen.add(chunk);
+  }
+  return seen;
+}
+
+function draw(row) {
+  if (row.element.hidden !== row.out) row.element.hidden = row.out;
+  if (!row.fold) return;
+  const open = String(!state.folded.has(row.key));
+  if (row.fold.getAttribute("aria-expanded") !== open) row.fold.setAttribute("aria-expanded", open);
 }
 
 function foldBelow(depth) {
@@ -73,6 +102,10 @@ const ORDERS = {
 };
 
 function sort() {
+  if (sortedBy === control("sort").value) {
+    apply();
+    return;
+  }
   sortedBy = control("sort").value;
   fall.classList.toggle("flat", sortedBy !== "");
   const ordered = present().sort(ORDERS[sortedBy]);
@@ -199,9 +232,14 @@ async function find() {
   jumpToHit();
 }
 
+function mark() {
+  if (state.hits) for (const row of present()) row.element.classList.toggle("hit", state.hits.has(row.place));
+}
+
 function show(hits, text) {
   state.hits = hits;
   lastJump.hit = -1;
+  mark();
   control("found").textContent = text;
   control("next-hit").disabled = hits.size === 0;
   apply();
@@ -220,10 +258,16 @@ async function rest() {
   const step = rows.filter(Boolean).length;
   const asked = new URLSearchParams(location.search);
   const before = rowsBox().firstElementChild;
-  for (let from = 0; from < total; from += 200) {
-    if (from >= here && from < here + step) continue;
+  const wanted = [];
+  for (let from = 0; from < total; from += 200) if (from < here || from >= here + step) wanted.push(from);
+  const ask = (from) => {
     asked.set("row", from);
-    const answer = await fetch(`/trace/${fall.dataset.trace}/rows?${asked}`, { headers: { "x-live": "1" } });
+    return fetch(`/trace/${fall.dataset.trace}/rows?${asked}`, { headers: { "x-live": "1" } });
+  };
+  let next = wanted.length ? ask(wanted[0]) : null;
+  for (const [number, from] of wanted.entries()) {
+    const answer = await next;
+    next = number + 1 < wanted.length ? ask(wanted[number + 1]) : null; // on its way while this one is put in place
     if (!answer.ok || answer.status === 204) {
       control("loading").textContent = "The other rows are no longer kept";
       break;
@@ -263,9 +307,12 @@ async function copy(button) {
   }
 }
 
+// Puts what is asked for upon rows as the server drew them, in the order of the calls.
 function restore() {
   fall.dataset.owned = "";
-  drawZoom(present());
+  sortedBy = "";
+  if (state.zoom[0] > 0 || state.zoom[1] < SCALE) drawZoom(present());
+  mark();
   sort();
 }
 
