@@ -55,8 +55,9 @@ def expect_live(page: Page) -> None:
 
 def test_from_the_topology_to_a_trace_to_a_span_by_mouse(page: Page, filled: Filled) -> None:
     page.goto("/")
-    page.get_by_role("link", name="traces of svc3 canary").first.click()
-    expect(page).to_have_url(f"{page.url.split('?')[0]}?service=svc3+canary")
+    page.get_by_role("link", name="calls in and out of svc3 canary").first.click()
+    page.get_by_role("link", name="1 trace", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/traces\?service=svc3\+canary$"))
     page.get_by_role("link", name="Talk", exact=True).click()
     expect(page).to_have_url(page.url.split("/trace/")[0] + f"/trace/{filled.canary}?service=svc3+canary")
     row = page.locator("details", has_text="svc3 canary")
@@ -69,7 +70,10 @@ def test_from_the_topology_to_a_trace_to_a_span_by_mouse(page: Page, filled: Fil
 def test_the_same_by_keyboard_alone(page: Page, filled: Filled) -> None:
     page.goto("/")
     _tab_to(page, "Skip to content")
-    _tab_to(page, "svc3 canary 1 call: traces of")
+    _tab_to(page, "svc3 canary 1 call: calls in and out of")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Calls in")).to_be_visible()
+    _tab_to(page, "1 trace")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Traces")).to_be_visible()
     _tab_to(page, "Talk")
