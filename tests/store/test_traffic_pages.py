@@ -128,7 +128,7 @@ def test_from_a_path_to_its_traces_and_back_range_and_filter_stay(page: Page, tr
     page.goto("/paths?range=15m&call=Talk")
     row = page.locator(".paths tbody tr").filter(has_text="svc2")
     calls = row.first.locator("[data-label=Calls]").inner_text().split()[0]
-    row.first.get_by_role("link").click()
+    row.first.locator("a.cover").click()
     expect(page.locator(".narrowed")).to_contain_text("requester › ingress › svc1 › svc2")
     expect(page.locator(".count")).to_contain_text(f"{calls} traces,")
     listed_at = page.url
@@ -138,7 +138,7 @@ def test_from_a_path_to_its_traces_and_back_range_and_filter_stay(page: Page, tr
     page.locator(".crumb a").click()
     expect(page).to_have_url(listed_at)
     page.get_by_role("link", name="Topology", exact=True).click()
-    expect(page.locator("[aria-current=true]")).to_have_text("15 min")
+    expect(page.get_by_role("navigation", name="Time range").locator("[aria-current=true]")).to_have_text("15 min")
 
 
 def test_where_a_fault_began_is_marked_and_who_only_carried_it(page: Page, traffic: Traffic) -> None:
@@ -208,9 +208,9 @@ def test_each_level_stands_further_in_and_is_named_and_no_id_wraps(
         assert all(one < other for one, other in pairwise(lefts)), lefts
         expect(page.locator("summary").filter(has_text=f"step-{DEPTH - 1}")).to_be_visible()
         page.goto(f"/trace/{traffic.made[0].trace_id}")
-        page.locator("summary").nth(2).click()
+        page.locator("#fall summary").nth(1).click()
         heights = page.locator(".facts code, .span[open] .id").evaluate_all(
-            "all => all.map(one => { const range = document.createRange(); range.selectNodeContents(one);"
+            "all => all.map(one => { const range = document.createRange(); range.selectNodeContents(one.firstChild);"
             " return range.getClientRects().length; })"
         )
         assert set(heights) == {1}, heights
@@ -231,13 +231,15 @@ def test_what_is_read_stays_while_calls_come_in_and_when_it_is_dropped(page: Pag
     oldest = traffic.made[0]
     page.goto(f"/trace/{oldest.trace_id}")
     expect(page.get_by_role("button", name="Live")).to_have_attribute("data-state", "live", timeout=PATIENCE_MS)
-    row = page.locator("details").nth(3)
+    row = page.locator("#fall details").nth(3)
     row.locator("summary").click()
     row.get_by_role("row", name="span id").first.evaluate("one => getSelection().selectAllChildren(one)")
     marked = page.evaluate("getSelection().toString()")
     assert marked
     send(traffic.mesh, b"".join(deep().request.SerializeToString() for _ in range(KEPT + 1)))
-    expect(page.get_by_role("status")).to_contain_text("No longer kept", timeout=PATIENCE_MS)
+    expect(page.get_by_role("status").filter(has_text="No longer kept")).to_contain_text(
+        "dropped this trace", timeout=PATIENCE_MS
+    )
     assert page.evaluate("getSelection().toString()") == marked
     expect(row).to_have_attribute("open", "")
     expect(row.get_by_text("upstream_cluster.name")).to_be_visible()
