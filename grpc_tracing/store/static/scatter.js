@@ -1,6 +1,7 @@
 // The scatter of the list: a drag selects a time and a duration, a click opens a trace that stands alone.
 
 const FIELD = { across: 900, down: 240 };
+const CELL = 10;
 
 function figure() { return document.querySelector(".scatter"); }
 
@@ -31,11 +32,16 @@ function duration(data, part) {
   return `${(low * (Number(data.high) / low) ** (1 - part) / 1e6).toFixed(6)}ms`;
 }
 
+// To whole cells: a square that is touched is selected with all its traces.
+function outwards(one, other, cells) {
+  return [Math.floor(Math.min(one, other) * cells) / cells, Math.ceil(Math.max(one, other) * cells) / cells];
+}
+
 function select(from, to) {
   const { dataset } = figure();
   const url = new URL(location.href);
-  const [left, right] = [from.x, to.x].sort((a, b) => a - b);
-  const [top, bottom] = [from.y, to.y].sort((a, b) => a - b);
+  const [left, right] = outwards(from.x, to.x, FIELD.across / CELL);
+  const [top, bottom] = outwards(from.y, to.y, FIELD.down / CELL);
   const asked = { from: moment(dataset, left, false), to: moment(dataset, right, true), min: duration(dataset, bottom), max: duration(dataset, top) };
   for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
   url.searchParams.delete("page");
