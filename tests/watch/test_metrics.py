@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from grpc_tracing.audit.facts import fact
+from grpc_tracing.store.receive import Reason
 from grpc_tracing.watch.core import Bounds, Known
 from grpc_tracing.watch.live import Live
 from grpc_tracing.watch.metrics import Shown
@@ -37,7 +38,7 @@ def live() -> Live:
     steps = known.turn(0.0, 20.0)
     known.judge(judged(steps, None), steps, 0.1)
     one = Live(known)
-    one.receiver.refused["otlp_http"] += 1
+    one.receiver.refuse("otlp_http", Reason.SLOW)
     return one
 
 
