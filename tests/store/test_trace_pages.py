@@ -1,6 +1,10 @@
 """The page of one trace: over HTTP, and in real Chromium with its script."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -46,6 +50,16 @@ def test_a_search_gives_places_and_the_file_has_every_span(store: Store, long: s
     assert store.get(f"/trace/{long}/find", find="POD=pod-44").json() == {"rows": [44, *range(440, LONG)]}
     document = store.get(f"/trace/{long}/otlp.json").json()
     assert sum(len(scope["spans"]) for one in document["resourceSpans"] for scope in one["scopeSpans"]) == LONG
+
+
+def test_the_audit_reads_the_file_of_a_trace(store: Store, tmp_path: Path) -> None:
+    answer = store.get(f"/trace/{send(store, talk_parts('Talk'))}/otlp.json")
+    (tmp_path / "trace.json").write_bytes(answer.content)
+    command = [sys.executable, "-m", "grpc_tracing", "audit", "--traces", str(tmp_path / "trace.json"), "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    told = {one["service"]: one["calls_out"] for one in json.loads(ended.stdout)["services"]}
+    # Each hop calls the next one; svc3 calls nobody.
+    assert {name: told.get(name) for name in ("svc1", "svc2", "svc3")} == {"svc1": 1, "svc2": 1, "svc3": 0}
 
 
 def test_what_is_not_here_is_said(store: Store, long: str) -> None:
