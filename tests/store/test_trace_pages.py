@@ -139,6 +139,31 @@ def test_every_row_of_a_long_trace_is_found_opened_and_linked_to(page: Page, lon
     assert page.url.split("?")[1].startswith("row=200&find=pod%3Dpod-123")
 
 
+_HELD_UNTIL_A_CHANGE = """
+  const fetched = window.fetch.bind(window);
+  window.fetch = async (...asked) => {
+    window.fetch = fetched;
+    await new Promise((done) => {
+      new EventSource("/events").addEventListener("change", () => setTimeout(done, 100));
+      window.held = true;
+    });
+    return fetched(...asked);
+  };
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.full
+def test_a_change_that_comes_while_a_page_is_fetched_is_no_selection(page: Page, store: Store) -> None:
+    page.add_init_script(_HELD_UNTIL_A_CHANGE)
+    page.goto(f"/trace/{send(store, talk_parts())}")
+    page.wait_for_function("window.held")
+    foot = page.locator("footer").inner_text()
+    send(store, talk_parts())
+    expect(page.locator("footer")).not_to_have_text(foot, timeout=PATIENCE_MS)
+    expect(page.locator("#live-text")).to_have_text("Live")
+
+
 @pytest.mark.browser
 @pytest.mark.full
 def test_what_is_folded_and_open_stays_while_other_calls_come_in(page: Page, store: Store) -> None:

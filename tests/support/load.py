@@ -24,13 +24,17 @@ class Load:
         self.failed: list[str] = []
 
     def _call(self) -> None:
+        failed = False
         with connect(self._target) as stub:
             while not self._stop.is_set():
                 try:
-                    stub.talk(ask("0"), timeout=20)
+                    # After a failure gRPC tells the same one again until it connects anew.
+                    stub.talk(ask("0"), timeout=20, wait_for_ready=failed)
                     self.done += 1
+                    failed = False
                 except grpc.RpcError as error:
                     self.failed.append(f"{error.code()}: {error.details()}")
+                    failed = True
 
     @contextmanager
     def running(self) -> Iterator[Load]:

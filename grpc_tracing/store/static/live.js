@@ -18,6 +18,10 @@ function say(text, state) {
   button.dataset.state = state;
 }
 
+function sayLive() {
+  if (!paused && events?.readyState === EventSource.OPEN) say("Live", "live");
+}
+
 // Whether the reader has marked something in here: a change would take it away.
 function marked(element) {
   const selection = document.getSelection();
@@ -93,13 +97,15 @@ function passed(node) {
 }
 
 function show(page) {
+  let waits = false;
   for (const old of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(old.id);
     if (!fresh) continue;
-    if (marked(old)) due = true; else patch(old, fresh);
+    if (marked(old)) waits = true; else patch(old, fresh);
   }
   document.dispatchEvent(new Event("patched"));
-  if (due && !paused) say("Waits: text is selected", "live");
+  if (waits) due = true;
+  if (waits && !paused) say("Waits: text is selected", "live"); else sayLive();
 }
 
 async function refresh() {
@@ -122,14 +128,14 @@ async function refresh() {
 // What waited for the end of a selection goes on.
 document.addEventListener("selectionchange", () => {
   if (paused || !due || busy || document.getSelection()?.toString()) return;
-  if (events && events.readyState === EventSource.OPEN) say("Live", "live");
+  sayLive();
   refresh();
 });
 
 function listen() {
   const own = events = new EventSource("/events");
   own.onopen = () => {
-    if (!paused) say("Live", "live");
+    sayLive();
     refresh(); // what changed before the stream was open, nobody told
   };
   own.onerror = () => {
