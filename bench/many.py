@@ -4,14 +4,10 @@
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import random
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +18,8 @@ import httpx
 import psutil
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from bench.stores import send, store
 
 SERVER, CLIENT = 2, 3
 ROUTES: dict[str, tuple[str, ...]] = {
@@ -103,14 +101,6 @@ def bodies(count: int, ago_s: float, seed: int) -> Iterator[bytes]:
         yield body.SerializeToString()
 
 
-def send(url: str, body: bytes) -> None:
-    with httpx.Client(trust_env=False, timeout=60) as client:
-        answer = client.post(
-            f"http://{url}/v1/traces", content=body, headers={"content-type": "application/x-protobuf"}
-        )
-        assert answer.status_code == httpx.codes.OK, answer.text
-
-
 def flow(url: str, rate: int) -> None:
     """Sends `rate` spans a second until it is ended."""
     random_ = random.Random(os.getpid())  # noqa: S311 - for figures
@@ -123,36 +113,9 @@ def flow(url: str, rate: int) -> None:
                 for request in call(random_, time.time_ns()):
                     spans += len(request.resource_spans)
                     body.MergeFrom(request)
-            client.post(
-                f"http://{url}/v1/traces",
-                content=body.SerializeToString(),
-                headers={"content-type": "application/x-protobuf"},
-            )
+            send(client, url, body.SerializeToString())
             due += spans / rate
             time.sleep(max(0.0, due - time.monotonic()))
-
-
-@contextmanager
-def store(traces: int) -> Iterator[tuple[dict[str, str], psutil.Process]]:
-    """Where it listens, and its process."""
-    ports = [word for name in ("--http", "--otlp-grpc", "--otlp-http") for word in (name, "127.0.0.1:0")]
-    command = [
-        sys.executable,
-        "-m",
-        "grpc_tracing",
-        "store",
-        *ports,
-        "--max-traces",
-        str(traces),
-        "--max-bytes",
-        "4GiB",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        try:
-            yield json.loads(process.stderr.readline()), psutil.Process(process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 @contextmanager
@@ -196,10 +159,12 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=2_000, help="spans a second that come in meanwhile [%(default)s]")
     parser.add_argument("--rounds", type=int, default=40, help="answers of each page [%(default)s]")
     options = parser.parse_args()
-    with store(options.traces) as (urls, process), httpx.Client(trust_env=False, timeout=120) as client:
+    room = ("--max-traces", str(options.traces), "--max-bytes", "4GiB")
+    with store(*room) as (urls, pid), httpx.Client(trust_env=False, timeout=120) as client:
+        process = psutil.Process(pid)
         begun = time.monotonic()
         for body in bodies(options.traces, ago_s=3000, seed=1):
-            send(urls["otlp_http"], body)
+            send(client, urls["otlp_http"], body)
         client.get(f"http://{urls['http']}/traces")
         print(f"filled in {time.monotonic() - begun:.0f} s, load average {os.getloadavg()[0]:.1f}")
         with flowing(urls["otlp_http"], options.rate):

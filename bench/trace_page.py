@@ -3,11 +3,8 @@
 import json
 import random
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -17,6 +14,8 @@ import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.stores import send, store
 
 SPANS = 10_000
 """As many as the store keeps of one trace."""
@@ -74,8 +73,8 @@ def measured(rounds: int) -> list[Felt]:
 
 
 def _round(seed: int) -> Felt:
-    with _store() as (http, otlp), sync_playwright() as playwright:
-        trace_id = _send(otlp, seed)
+    with store() as (urls, _), sync_playwright() as playwright:
+        http, trace_id = urls["http"], _send(urls["otlp_http"], seed)
         # The store summarizes what came in a moment after it came.
         _wait(lambda: httpx.get(f"http://{http}/api/v3/services", trust_env=False, timeout=60).json()["services"])
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(_OPTIONS))
@@ -149,19 +148,6 @@ def rows(found: Sequence[Felt]) -> list[list[str | float]]:
     ]
 
 
-@contextmanager
-def _store() -> Iterator[tuple[str, str]]:
-    ports = [word for name in ("--http", "--otlp-grpc", "--otlp-http") for word in (name, "127.0.0.1:0")]
-    command = [sys.executable, "-m", "grpc_tracing", "store", *ports]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        try:
-            told = json.loads(process.stderr.readline())
-            yield told["http"], told["otlp_http"]
-        finally:
-            process.terminate()
-
-
 def _wait(answered: Callable[[], object]) -> None:
     until = time.monotonic() + _PATIENCE_S
     while not answered() and time.monotonic() < until:
@@ -190,9 +176,6 @@ def _send(otlp: str, seed: int) -> str:
         for key, value in (("http.method", "POST"), ("http.status_code", "200"), ("pod", f"pod-{number}")):
             span.attributes.add(key=key).value.string_value = value
         made.append((span.span_id, start, lasts))
-    answer = httpx.post(
-        f"http://{otlp}/v1/traces", content=request.SerializeToString(), trust_env=False, timeout=60,
-        headers={"content-type": "application/x-protobuf"},
-    )  # fmt: skip
-    answer.raise_for_status()
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        send(client, otlp, request.SerializeToString())
     return trace_id.hex()

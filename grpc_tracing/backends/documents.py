@@ -44,7 +44,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def split(stream: IO[bytes], name: str) -> Iterator[Block | Part]:
-    """Blocks of lines, for `parts_of`; parts of what is one text. What is wrong ends it. Raises OSError."""
+    """Blocks of lines, and parts of what is one text, for `part_of`. What is wrong ends it. Raises OSError."""
     try:
         number, first = _first(stream, name)
         if _is_json(first):
@@ -55,8 +55,10 @@ def split(stream: IO[bytes], name: str) -> Iterator[Block | Part]:
         yield Part([], str(error))
 
 
-def part_of(block: Block) -> Part:
-    """The spans of a block, as far as it can be read."""
+def part_of(block: Block | Part) -> Part:
+    """The spans of a block, as far as it can be read; a part as it is."""
+    if isinstance(block, Part):
+        return block
     spans: list[Span] = []
     for number, line in enumerate(block.lines.split(b"\n"), block.first):
         if line.strip():

@@ -14,7 +14,7 @@ from grpc_tracing.backends.jaeger import StoreUnreadable
 from grpc_tracing.backends.windows import Reading, choose
 from grpc_tracing.backends.windows import read as read_window
 from grpc_tracing.commands.options import Where
-from grpc_tracing.commands.workers import facts_of, no_cycles
+from grpc_tracing.commands.workers import Parsers, no_cycles
 from grpc_tracing.printable import one_line
 from grpc_tracing.spans.model import Span
 
@@ -40,11 +40,12 @@ def spans(where: Where, take: Callable[[list[Span]], None]) -> list[str]:
 
 def facts(where: Where, take: Callable[[list[Fact]], None]) -> list[str]:
     """The same for what the audit reads in the spans; large files are parsed by more than one core."""
-    return _read(where, take, _Way(facts_of, lambda batch: [fact(span) for span in batch]))
+    with Parsers() as parsers:
+        return _read(where, take, _Way(parsers.facts_of, lambda batch: [fact(span) for span in batch]))
 
 
 def _parts(split: Iterable[Block | Part]) -> Generator[Part]:
-    return (part_of(one) if isinstance(one, Block) else one for one in split)
+    return (part_of(one) for one in split)
 
 
 def _read(where: Where, take: Callable[[list[T]], None], way: _Way[T]) -> list[str]:

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from grpc_tracing.audit.facts import Fact, Layer, fact
 from grpc_tracing.backends.documents import Block, Part, part_of
@@ -50,18 +50,49 @@ def no_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def facts_of(split: Iterable[Block | Part]) -> Generator[Facts]:
-    """In the order of the blocks. Where no process can be started, or one dies, this one does its work."""
-    blocks = iter(split)
-    for number, block in enumerate(blocks):
-        yield _here(block)
-        if number + 1 >= _ALONE:
-            break
-    workers = min(_MOST, _cores() - 1)
-    if workers > 0:
-        yield from _beside(blocks, workers)
-    else:
-        yield from map(_here, blocks)
+class Parsers:
+    """Parse blocks beside this process, which does what they have no time for. They begin when there is enough to do.
+
+    Where no process can be started, or one dies, this one does its work.
+    """
+
+    def __init__(self) -> None:
+        self._workers = min(_MOST, _cores() - 1)
+        self._pool: ProcessPoolExecutor | None = None
+        self._blocks = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def facts_of(self, split: Iterable[Block | Part]) -> Generator[Facts]:
+        """In the order of the blocks."""
+        waiting: deque[tuple[Block | Part, Future[_Packed] | Facts]] = deque()
+        for block in split:
+            waiting.append((block, self._begun(block, [given for _, given in waiting])))
+            while waiting and (_is_done(waiting[0][1]) or len(waiting) > self._workers * _AHEAD):
+                yield _taken(*waiting.popleft())
+        while waiting:
+            yield _taken(*waiting.popleft())
+
+    def _begun(self, block: Block | Part, before: Iterable[Future[_Packed] | Facts]) -> Future[_Packed] | Facts:
+        self._blocks += 1
+        busy = sum(not _is_done(one) for one in before)
+        if isinstance(block, Part) or self._blocks <= _ALONE or not self._workers or busy > self._workers:
+            return _here(block)
+        return self._given(block) or _here(block)
+
+    def _given(self, block: Block) -> Future[_Packed] | None:
+        try:
+            self._pool = self._pool or ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_prepare)
+            return self._pool.submit(_packed, block)
+        except (BrokenProcessPool, OSError, ImportError, NotImplementedError):
+            # One died; or there are no semaphores, for want of /dev/shm in a jail, for example.
+            self._workers = 0
+            return None
 
 
 def _cores() -> int:
@@ -69,69 +100,18 @@ def _cores() -> int:
 
 
 def _here(block: Block | Part) -> Facts:
-    part = part_of(block) if isinstance(block, Block) else block
+    part = part_of(block)
     return Facts([fact(span) for span in part.spans], part.wrong)
 
 
-def _beside(blocks: Iterator[Block | Part], workers: int) -> Iterator[Facts]:
-    first = next(blocks, None)
-    if first is None:
-        return
-    pool = _Pool(workers)
+def _taken(block: Block | Part, given: Future[_Packed] | Facts) -> Facts:
+    if isinstance(given, Facts):
+        return given
     try:
-        yield from pool.facts_of(first, blocks)
-    finally:
-        pool.end()
-
-
-class _Pool:
-    """Gives blocks away as long as the workers have not enough of them, else does one itself."""
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
-        self._waiting: deque[tuple[Block | Part, Future[_Packed] | Facts]] = deque()
-        try:
-            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare)
-        except (OSError, ImportError, NotImplementedError):  # no semaphores: no /dev/shm in a jail, for example
-            self._pool = None
-
-    def facts_of(self, first: Block | Part, blocks: Iterator[Block | Part]) -> Iterator[Facts]:
-        self._begin(first)
-        for block in blocks:
-            self._begin(block)
-            while self._waiting and (_is_done(self._waiting[0][1]) or len(self._waiting) > self._workers * _AHEAD):
-                yield self._taken()
-        while self._waiting:
-            yield self._taken()
-
-    def end(self) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _begin(self, block: Block | Part) -> None:
-        given = self._given(block) if isinstance(block, Block) and self._has_room() else None
-        self._waiting.append((block, given or _here(block)))
-
-    def _has_room(self) -> bool:
-        return sum(not _is_done(one) for _, one in self._waiting) < self._workers + 1
-
-    def _given(self, block: Block) -> Future[_Packed] | None:
-        try:
-            return self._pool.submit(_packed, block) if self._pool else None
-        except (BrokenProcessPool, OSError):
-            self._pool = None
-            return None
-
-    def _taken(self) -> Facts:
-        block, given = self._waiting.popleft()
-        if isinstance(given, Facts):
-            return given
-        try:
-            rows, wrong = given.result()
-        except BrokenProcessPool:
-            return _here(block)
-        return Facts(_unpacked(rows), wrong)
+        rows, wrong = given.result()
+    except BrokenProcessPool:
+        return _here(block)
+    return Facts(_unpacked(rows), wrong)
 
 
 def _is_done(given: Future[_Packed] | Facts) -> bool:

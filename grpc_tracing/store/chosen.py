@@ -105,6 +105,11 @@ def groups(chosen: Chosen, keys: Codes) -> dict[int, Group]:
     }
 
 
+def by_path(chosen: Chosen) -> dict[Path, Group]:
+    """The edges of the chosen traces by call path."""
+    return {chosen.path(place): group for place, group in groups(chosen, chosen.places).items()}
+
+
 def _group(columns: Mapping[str, npt.NDArray[Any]]) -> Group:
     durations, owns = np.sort(columns["duration"]), np.sort(columns["own"])
     return Group(

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from grpc_tracing.spans.formats.otlp import read_chunk
-from grpc_tracing.spans.tree import Trace, assemble
+from grpc_tracing.spans.tree import Trace
+from grpc_tracing.store.store import read_trace
 from grpc_tracing.store.waterfall import Waterfall, waterfall
 
 _KEPT = 4
@@ -35,7 +35,7 @@ class Drawings:
         key = (trace_id, len(chunks), sum(map(len, chunks)), reported)
         with self._lock:
             if key not in self._kept:
-                trace = assemble(span for chunk in chunks for span in read_chunk(chunk))
+                trace = read_trace(chunks)
                 self._kept[key] = Drawing(trace, waterfall(trace, reported=reported), f"{key[1]}-{key[2]}")
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:

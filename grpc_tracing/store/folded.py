@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from grpc_tracing.store.chosen import Chosen, Group, Path, groups
+from grpc_tracing.store.chosen import Chosen, Group, Path, by_path
 from grpc_tracing.store.listing import path_text
 from grpc_tracing.store.stats import Load, percentile
 
@@ -54,7 +54,7 @@ class PathRow:
 
 def paths(chosen: Chosen) -> tuple[PathRow, ...]:
     """A path before those that go on from it, the busiest first, cut-off ones last."""
-    found = {chosen.path(place): group for place, group in groups(chosen, chosen.places).items()}
+    found = by_path(chosen)
     total = sum(one.load.own_ns for one in found.values()) or 1
     bounds = _bounds(found.values())
     ordered = sorted(found, key=lambda path: (path.cut, _rank(path, found)))

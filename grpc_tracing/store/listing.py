@@ -10,7 +10,7 @@ import numpy as np
 
 from grpc_tracing.store.attributes import Chunks, bearing
 from grpc_tracing.store.chosen import Chosen
-from grpc_tracing.store.frame import STATES, Flags, Ints, Table
+from grpc_tracing.store.frame import LONGEST, STATES, Flags, Ints, Table
 from grpc_tracing.store.grouped import TraceGroup, grouped
 from grpc_tracing.store.scatter import Scatter, scatter
 from grpc_tracing.store.summary import Summary
@@ -75,8 +75,8 @@ class Filter:
 
     def _fits_duration(self, table: Table) -> Flags:
         duration = table.traces["duration"]
-        longest = duration.dtype.type(2**62) if self.max_ns is None else min(self.max_ns, 2**62)
-        found: Flags = (duration >= min(self.min_ns, 2**62)) & (duration <= longest)
+        longest = LONGEST if self.max_ns is None else min(self.max_ns, LONGEST)
+        found: Flags = (duration >= min(self.min_ns, LONGEST)) & (duration <= longest)
         return found
 
     def _with_call(self, table: Table) -> Flags:

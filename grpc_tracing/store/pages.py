@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from grpc_tracing.spans.names import fold
+from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store import listing, views, views_audit, views_many
 from grpc_tracing.store.asking import USUAL, Form, Range, moment_error, moment_or, page_number
 from grpc_tracing.store.auditing import Auditor
@@ -184,10 +185,11 @@ class Pages:
         return await self._page("traces.html", view, links=PageLinks.of(request), page="Traces", **shown)
 
     async def _call(self, seen: Seen, status: TraceStatus, trace_id: str) -> CallView:
-        own, by_id = seen.by_id[trace_id], dict(seen.by_id)
+        own, by_id = seen.by_id[trace_id], seen.by_id
         # By time only where nothing certain joins anything: the audit takes time.
         judged = self._auditor.latest() if not status.torn and (own.calls.begun or own.calls.entries) else None
-        known = await asyncio.to_thread(suspects, own, by_id.values(), judged.audit) if judged else Suspects()
+        # Of those here now: the thread goes on while others come.
+        known = await asyncio.to_thread(suspects, own, tuple(by_id.values()), judged.audit) if judged else Suspects()
         near = [one for pair in known.sure for one in (pair.above, pair.below) if one != trace_id]
         others = dict.fromkeys([*status.siblings, *near])
         ids, left_out = chosen(own, [by_id[one] for one in others if one in by_id])
@@ -199,9 +201,14 @@ class Pages:
 
         return await asyncio.to_thread(view)
 
+    async def _read(self, trace_id: str) -> Trace | None:
+        """None where it is not here."""
+        chunks = self._store.chunks(trace_id)
+        return await asyncio.to_thread(read_trace, chunks) if chunks else None
+
     async def events(self, request: Request) -> Response:
         trace_id, span_id = request.path_params["trace_id"].lower(), request.path_params["span_id"].lower()
-        trace = self._store.trace(trace_id)
+        trace = await self._read(trace_id)
         if trace is None:
             return await self._gone(request, trace_id)
         view = views.events_view(trace, span_id, page_number(request.query_params.get("page", "1")))
@@ -234,7 +241,7 @@ class Pages:
     async def compare(self, request: Request) -> Response:
         ids = [request.query_params.get(name, "").strip().lower() for name in ("a", "b")]
         seen = await self._standing.current()
-        traces = [self._store.trace(one) for one in ids]
+        traces = [await self._read(one) for one in ids]
         problems = [
             f"No span of {one[:64]} is in the store."
             for one, trace in zip(ids, traces, strict=True)
@@ -245,7 +252,8 @@ class Pages:
         if first and second:
             shown |= await asyncio.to_thread(compared, first, second)
         elif first and (own := seen.by_id.get(ids[0])):
-            shown["others"] = views_many.alike(seen.within(Range("all").bounds(seen.now_ns)), own)
+            among = seen.within(Range("all").bounds(seen.now_ns))
+            shown["others"] = await asyncio.to_thread(views_many.alike, among, own)
         return await self._page("compare.html", lambda: None, links=PageLinks.of(request), page="Traces", **shown)
 
     async def propagation(self, _: Request) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -20,10 +20,10 @@ from starlette.routing import BaseRoute, Route
 
 from grpc_tracing.spans.formats import otlp
 from grpc_tracing.spans.model import Span
-from grpc_tracing.spans.tree import Trace, assemble
+from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store import traceql
 from grpc_tracing.store.query import MAX_DEPTH, BadParameterError
-from grpc_tracing.store.store import TraceStore
+from grpc_tracing.store.store import TraceStore, read_trace
 from grpc_tracing.store.traceql import INTRINSICS, Spot, TraceQlError
 
 PROTOBUF: Final = "application/protobuf"
@@ -189,13 +189,9 @@ def _held(store: TraceStore, search: Search) -> _Held:
     ]
 
 
-def _assembled(held: _Held) -> Iterator[Trace]:
-    return (assemble(span for chunk in chunks for span in otlp.read_chunk(chunk)) for chunks in held)
-
-
 def _found(held: _Held, search: Search) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for trace in _assembled(held):
+    for trace in map(read_trace, held):
         if spans := [span for span in trace.spans if search.fits(Spot(span, trace))]:
             found.append(_told(trace, spans, search.spans))
         if len(found) == search.limit:
@@ -231,7 +227,7 @@ def _told_span(span: Span) -> dict[str, Any]:
 def _tags(held: _Held) -> dict[str, set[str]]:
     """By scope."""
     found: dict[str, set[str]] = {"resource": set(), "span": set()}
-    for trace in _assembled(held):
+    for trace in map(read_trace, held):
         for span in trace.spans:
             found["resource"].update(key for key, _ in span.resource)
             found["span"].update(key for key, _ in span.attributes)
@@ -242,7 +238,7 @@ def _values_of(held: _Held, field: str, search: Search) -> list[tuple[str, str]]
     """Their types and texts, of the spans that fit. Raises TraceQlError for what is no field."""
     read, kind = traceql.reader(field), "keyword" if field in _KEYWORDS else "string"
     found: set[str] = set()
-    for trace in _assembled(held):
+    for trace in map(read_trace, held):
         spots = (Spot(span, trace) for span in trace.spans)
         found.update(str(value) for spot in spots if search.fits(spot) and (value := read(spot)) is not None)
         if len(found) > _MOST_TAGS:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc_tracing.spans.formats import otlp
-from grpc_tracing.spans.formats.otlp import read_chunk
-from grpc_tracing.spans.tree import Trace, assemble
+from grpc_tracing.spans.tree import Trace
 from grpc_tracing.store import views
 from grpc_tracing.store.calls import Call, parse_call
 from grpc_tracing.store.chosen import Chosen
 from grpc_tracing.store.listing import Wanted, list_view
 from grpc_tracing.store.render import Style, environment
+from grpc_tracing.store.store import read_trace
 from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.suspects import Suspects
 from grpc_tracing.store.trace_status import Known, TraceStatus, trace_statuses
@@ -79,9 +79,7 @@ def _assemble(documents: Iterable[Mapping[str, Any]]) -> dict[str, Trace]:
     for document in documents:
         for chunk in otlp.split(otlp.from_document(document))[0]:
             chunks.setdefault(chunk.trace_id, []).append(chunk.data)
-    return {
-        trace_id: assemble(span for chunk in kept for span in read_chunk(chunk)) for trace_id, kept in chunks.items()
-    }
+    return {trace_id: read_trace(kept) for trace_id, kept in chunks.items()}
 
 
 def _write(

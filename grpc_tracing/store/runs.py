@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import erfc, sqrt
 from typing import Final
 
 import numpy as np
 
-from grpc_tracing.store.chosen import Chosen, Group, Path, groups
+from grpc_tracing.store.chosen import Chosen, Group, Path, by_path
 from grpc_tracing.store.frame import Ints
-from grpc_tracing.store.listing import path_text
 from grpc_tracing.store.stats import Load
 
 SURE: Final = 0.01
@@ -30,22 +28,14 @@ class Change:
     time: str
     errors: str
 
-    @property
-    def text(self) -> str:
-        return path_text(self.path.nodes, cut=self.path.cut)
-
 
 def changes(before: Chosen, after: Chosen) -> tuple[Change, ...]:
     """By path."""
-    first, second = _groups(before), _groups(after)
+    first, second = by_path(before), by_path(after)
     paths = sorted({*first, *second}, key=lambda path: (path.cut, path.nodes))
     # Two questions are asked of each path: by chance alone, one of a hundred would say yes.
     bound = SURE / max(1, 2 * len(paths))
     return tuple(_change(path, first.get(path), second.get(path), bound) for path in paths)
-
-
-def _groups(chosen: Chosen) -> Mapping[Path, Group]:
-    return {chosen.path(place): group for place, group in groups(chosen, chosen.places).items()}
 
 
 def _change(path: Path, before: Group | None, after: Group | None, bound: float) -> Change:

@@ -15,12 +15,13 @@ from grpc_tracing.headers.families import REQUEST_ID
 from grpc_tracing.spans.model import Span
 from grpc_tracing.spans.names import fold, operation
 from grpc_tracing.spans.tree import Trace, node
+from grpc_tracing.store.axis import stretch, ticks
 from grpc_tracing.store.calls import Call
 from grpc_tracing.store.fixes import Fix, fix, languages_of
 from grpc_tracing.store.summary import request_id_of
 from grpc_tracing.store.suspects import Suspect
 from grpc_tracing.store.threads import lost_at, threads
-from grpc_tracing.store.waterfall import MOST_ROWS, SCALE, role
+from grpc_tracing.store.waterfall import MOST_ROWS, role
 
 _NARROWEST: Final = 2.0
 
@@ -274,7 +275,7 @@ def _drawn(table: _Table) -> Sewn:
     return Sewn(
         bars=bars,
         hidden=len(rows) - len(bars),
-        ticks=tuple(axis.length * quarter // 4 for quarter in range(5)),
+        ticks=ticks(axis.length, 4),
         spans=len(rows),
         pieces=tuple(ids[piece] for piece in joined),
         seams=tuple(table.seams[place] for place, _ in rows if place in table.seams),
@@ -306,16 +307,15 @@ class _Axis:
 
     def bar(self, place: _Place, depth: int) -> SewnBar:
         span, above = self.table.span(place), self.table.parent(place)
-        left = min(SCALE - _NARROWEST, (span.start_ns - self.start) * SCALE / self.length)
-        width = max(_NARROWEST, min(SCALE - left, span.duration_ns * SCALE / self.length))
+        left, width = stretch(span.start_ns - self.start, span.duration_ns, self.length, _NARROWEST)
         return SewnBar(
             span=span,
             node=node(span),
             name=operation(span, self.table.span(above) if above else None),
             role=role(span),
             depth=depth,
-            left=round(left, 1),
-            width=round(width, 1),
+            left=left,
+            width=width,
             piece=self.joined.index(place[0]) + 1,
             seam=self.table.seams.get(place),
         )

@@ -141,21 +141,22 @@ class _Axis:
 
     def _went_on(self, service: str, route: Route) -> Counter[int]:
         """Calls in that go on to the target; into an SDK all go on that did not begin a trace."""
-        goes = [not route.out or route.out in onward for onward in self.ledger.onward.sets]
-        return Counter(
-            self._place(at)
-            for entered in self._entered(service, route.called)
-            for at, number in zip(entered.starts, entered.goes_on, strict=True)
-            if goes[number]
-        )
+        return self._calls_in(service, route.called, [not route.out or route.out in one for one in self._onward])
 
     def _lacks(self, service: str, route: Route) -> Counter[int]:
-        goes = [route.out in onward for onward in self.ledger.onward.sets]
+        return self._calls_in(service, route.called, [route.out not in one for one in self._onward])
+
+    @property
+    def _onward(self) -> Sequence[frozenset[str]]:
+        return self.ledger.onward.sets
+
+    def _calls_in(self, service: str, called: str, fits: Sequence[bool]) -> Counter[int]:
+        """By moment, those whose number of `goes_on` fits."""
         return Counter(
             self._place(at)
-            for entered in self._entered(service, route.called)
+            for entered in self._entered(service, called)
             for at, number in zip(entered.starts, entered.goes_on, strict=True)
-            if not goes[number]
+            if fits[number]
         )
 
     def _outs(self, service: str, out: str) -> Outs | None:

@@ -11,10 +11,9 @@ from grpc_tracing.audit.facts import Fact
 from grpc_tracing.audit.pairs import Pair
 from grpc_tracing.audit.result import CUTTING, Audit, Service, Word
 from grpc_tracing.audit.words import summary, told
+from grpc_tracing.store.axis import stretch, ticks
 from grpc_tracing.store.fixes import Fix, fix
 
-SCALE: Final = 1000
-"""The width of a pair's time axis in its own units."""
 _NARROWEST: Final = 4.0
 
 
@@ -120,10 +119,8 @@ def _drawn(pair: Pair) -> Drawn:
     bars = tuple(
         _bar(span, name, start, length) for span, name in zip((pair.call_in, pair.call_out), what, strict=True)
     )
-    return Drawn(pair, (bars[0], bars[1]), tuple(length * half // 2 for half in range(3)))
+    return Drawn(pair, (bars[0], bars[1]), ticks(length, 2))
 
 
 def _bar(span: Fact, what: str, start: int, length: int) -> Bar:
-    left = min(SCALE - _NARROWEST, (span.start - start) * SCALE / length)
-    width = max(_NARROWEST, min(SCALE - left, (span.end - span.start) * SCALE / length))
-    return Bar(span, what, round(left, 1), round(width, 1))
+    return Bar(span, what, *stretch(span.start - start, span.end - span.start, length, _NARROWEST))

@@ -7,6 +7,7 @@ from itertools import accumulate
 from grpc_tracing.spans.model import Attributes, Event, Kind, Span
 from grpc_tracing.spans.names import operation
 from grpc_tracing.spans.tree import Trace, faults, node
+from grpc_tracing.store.axis import SCALE, ticks
 from grpc_tracing.store.clocks import Skew, clocks, moved
 from grpc_tracing.store.times import times
 
@@ -17,8 +18,6 @@ AT_ONCE = 200
 # Events shown with a span, and on a page in all; the rest has pages of its own. Ten thousand stall a browser.
 MOST_EVENTS = 20
 _EVENTS_ON_PAGE = 500
-# The width of the time axis in its own units.
-SCALE = 1000
 
 # A begin and a width in units of SCALE.
 Place = tuple[float, float]
@@ -144,9 +143,8 @@ def waterfall(trace: Trace, *, reported: bool = False) -> Waterfall:
                 marks=axis.marks(event.at_ns + shifts[index] for event in row.span.events),
             )
         )  # fmt: skip
-    ticks = tuple(axis.length * quarter // 4 for quarter in range(5))
     skews = {(one.service, one.caller): one for one in reversed(told.skews.values())}
-    return Waterfall(tuple(bars), ticks, tuple(skews.values()), not reported)
+    return Waterfall(tuple(bars), ticks(axis.length, 4), tuple(skews.values()), not reported)
 
 
 def _below(trace: Trace) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from grpc_tracing.audit.facts import Layer
-from grpc_tracing.audit.result import Audit
+from grpc_tracing.audit.result import CUTTING, Audit, Word
 from grpc_tracing.spans.names import fold
 from grpc_tracing.store.onward import Begun, Entry, Onward
 from grpc_tracing.store.summary import Summary
@@ -40,10 +40,10 @@ class Judged:
 
 def judged_of(audit: Audit | None) -> Judged:
     """By the services' names in pictures, without their namespace."""
-    words = [(fold(one.service), one.verdict.value) for one in audit.services] if audit else []
+    words = [(fold(one.service), one.verdict) for one in audit.services] if audit else []
     return Judged(
-        cutters=frozenset(name for name, word in words if word in {"cuts", "partly"}),
-        jobs=frozenset(name for name, word in words if word == "job"),
+        cutters=frozenset(name for name, word in words if word in CUTTING),
+        jobs=frozenset(name for name, word in words if word is Word.JOB),
     )
 
 

@@ -33,7 +33,8 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(lines: bytes) -> Iterator[workers.Facts]:
-    return workers.facts_of(split(io.BytesIO(lines), "file"))
+    with workers.Parsers() as parsers:
+        yield from parsers.facts_of(split(io.BytesIO(lines), "file"))
 
 
 def facts(lines: bytes) -> list[Fact]:
@@ -43,6 +44,16 @@ def facts(lines: bytes) -> list[Fact]:
 def test_the_facts_are_those_of_the_spans_in_their_order() -> None:
     assert len(LINES) * len(LINES[0]) > 12 * 20_000
     assert facts(b"".join(LINES)) == ALL
+    assert multiprocessing.active_children() == []
+
+
+def test_several_files_are_parsed_by_the_same_workers() -> None:
+    lines, pids = b"".join(LINES), []
+    with workers.Parsers() as parsers:
+        for _ in range(2):
+            assert [one for part in parsers.facts_of(split(io.BytesIO(lines), "file")) for one in part.facts] == ALL
+            pids.append({child.pid for child in multiprocessing.active_children()})
+    assert pids[0] == pids[1] != set()
     assert multiprocessing.active_children() == []
 
 

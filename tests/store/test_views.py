@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from grpc_tracing.spans.model import Event, Kind, Span
 from grpc_tracing.spans.tree import Edge, assemble
 from grpc_tracing.store import render
+from grpc_tracing.store.axis import SCALE
 from grpc_tracing.store.chosen import Chosen, groups
 from grpc_tracing.store.folded import PathRow, paths
 from grpc_tracing.store.graph import NODE_HEIGHT, NODE_WIDTH, Picture, Topology, layout, topology
@@ -20,7 +21,7 @@ from grpc_tracing.store.summary import Summary, summarize
 from grpc_tracing.store.trace_status import State
 from grpc_tracing.store.views import events_view
 from grpc_tracing.store.views_many import paths_view, topology_view
-from grpc_tracing.store.waterfall import AT_ONCE, MOST_EVENTS, MOST_ROWS, SCALE, for_file, for_page, waterfall
+from grpc_tracing.store.waterfall import AT_ONCE, MOST_EVENTS, MOST_ROWS, for_file, for_page, waterfall
 from tests.spans.test_tree import CHAIN, GRAPHS, span
 from tests.store.test_trace_status import LATER, LOWER, UPPER, WHOLE, stand, summary
 
